@@ -1,0 +1,34 @@
+"""What the wrapper needs from whoever measures: a context to stamp on a call, and a place to put it."""
+
+from typing import Protocol
+
+import msgspec
+
+from genux.wire import AssignmentRef, Call
+
+__all__ = ["CallContext", "Recorder"]
+
+
+class CallContext(msgspec.Struct, frozen=True, kw_only=True):
+    """Who a call is made for, read once when the call begins."""
+
+    unit_id: str = ""
+    unit_kind: str = "user"
+    feature: str = ""
+    assignments: tuple[AssignmentRef, ...] = ()
+
+
+class Recorder(Protocol):
+    """Receives measured calls. No method may raise or block on the network."""
+
+    def call_started(self, call_id: str) -> CallContext:
+        """A call begins: remember it as the current one (for `resume_token`), answer who it is for."""
+        ...
+
+    def call_finished(self, call: Call) -> None:
+        """A call ended. `cost_usd` is still empty: calls are priced when they are shipped, off the host's threads."""
+        ...
+
+    def failed(self, where: str, error: BaseException) -> None:
+        """Measuring failed inside genux: count it, log it once per place; the host's call goes on untouched."""
+        ...

@@ -1,0 +1,158 @@
+"""What people configure: experiments and metrics, in YAML, on the page or over the API.
+
+The same structs check a local `genux.yaml` read by the SDK and the bodies of the service's API.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+__all__ = [
+    "Condition",
+    "ConfigFile",
+    "ExperimentSpec",
+    "Measure",
+    "MetricSpec",
+    "Plan",
+    "Surface",
+    "TokenKey",
+    "VariantSpec",
+]
+
+Surface = Literal["chat", "action", "inline", "none"]
+"""How a variant offers the model: an empty box, a one-click action, inline text, or nothing."""
+
+Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Text = Annotated[str, msgspec.Meta(max_length=2_048)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class _Strict(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """A misspelt field in something a person wrote is an error, not a silence."""
+
+
+class TokenKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret that signs resume tokens, and the short id by which a token names it."""
+
+    id: str
+    secret: str
+
+
+class Condition(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """One test of one attribute of the unit. A missing attribute satisfies only `not_exists`, `ne` and `not_in`."""
+
+    attribute: Name
+    op: Literal[
+        "eq",
+        "ne",
+        "in",
+        "not_in",
+        "gt",
+        "gte",
+        "lt",
+        "lte",
+        "contains",
+        "starts_with",
+        "ends_with",
+        "matches",
+        "exists",
+        "not_exists",
+    ] = "eq"
+    value: Any = None
+
+
+class VariantSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """One arm: which surface the person meets, and what stands behind it. `payload` is free."""
+
+    key: Key
+    surface: Surface = "none"
+    label: Text = ""
+    model: Text = ""
+    prompt: Text = ""
+    prompt_version: Text = ""
+    payload: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Measure(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """One number per unit, from what it did within the conversion window after its first exposure.
+
+    `source`: `event` takes events called `event`; `call` takes the unit's LLM calls.
+    `aggregate`: `any` is 0 or 1; `count` counts; `sum`, `mean`, `max` fold `field`, which for events is `value`
+    or the name of a numeric property, and for calls is one of `cost_usd`, `latency_seconds`, `ttft_seconds`,
+    `input_tokens`, `output_tokens`, `cached_tokens`, `errors` or `fallbacks`.
+    """
+
+    source: Literal["event", "call"] = "event"
+    event: Text = ""
+    field: Name = "value"
+    aggregate: Literal["any", "count", "sum", "mean", "max"] = "any"
+
+
+class MetricSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """A measured quantity.
+
+    `kind`: `proportion` is the share of exposed units with `numerator` > 0; `mean` and `count` the average of
+    `numerator` over all exposed units; `ratio` the sum of `numerator` over the sum of `denominator`, with the
+    delta method at the unit; `quantile` the quantile `quantile` of the events' values, clustered by unit.
+    `window_seconds`: conversion window after the first exposure; a unit counts once its window has closed.
+    `cap_quantile`: values above this quantile of both arms together are capped; 1 caps nothing.
+    `covariate_days`: days before the first exposure that give the CUPED covariate; 0 for none.
+    `margin`: for a guardrail, how much harm is tolerated; relative to control when `margin_relative`.
+    """
+
+    key: Key
+    label: Text = ""
+    kind: Literal["proportion", "mean", "count", "ratio", "quantile", "duration", "retention"] = (
+        "proportion"
+    )
+    numerator: Measure
+    denominator: Measure | None = None
+    direction: Literal["increase", "decrease"] = "increase"
+    unit: Text = ""
+    quantile: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.95
+    window_seconds: Annotated[float, msgspec.Meta(gt=0, le=31_536_000)] = 259_200.0
+    cap_quantile: Annotated[float, msgspec.Meta(gt=0.5, le=1)] = 1.0
+    covariate_days: Annotated[int, msgspec.Meta(ge=0, le=90)] = 0
+    margin: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    margin_relative: bool = True
+
+
+class Plan(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """What was promised before the experiment began. `horizon_units` counts units over all arms; 0 is no horizon."""
+
+    alpha: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.05
+    power: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.8
+    horizon_units: Annotated[int, msgspec.Meta(ge=0)] = 0
+    looks: Annotated[int, msgspec.Meta(ge=1, le=200)] = 1
+    minimum_effect: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class ExperimentSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """An experiment as a person writes it. `allocation` defaults to equal shares; the first variant is the default
+    control. `targeting` is an OR of ANDs of conditions."""
+
+    key: Key
+    question: Text = ""
+    hypothesis: Text = ""
+    unit_kind: Name = "user"
+    variants: Annotated[list[VariantSpec], msgspec.Meta(min_length=2, max_length=20)]
+    control: Text = ""
+    allocation: dict[str, Share] = msgspec.field(default_factory=dict)
+    coverage: Share = 1.0
+    targeting: list[list[Condition]] = msgspec.field(default_factory=list)
+    forced_units: dict[str, str] = msgspec.field(default_factory=dict)
+    primary: Text = ""
+    secondaries: list[Key] = msgspec.field(default_factory=list)
+    guardrails: list[Key] = msgspec.field(default_factory=list)
+    plan: Plan = msgspec.field(default_factory=Plan)
+    simulated: Text = ""
+
+
+class ConfigFile(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """A YAML file of experiments and metrics: `genux.yaml` in local mode, and the body of `genux apply`."""
+
+    metrics: list[MetricSpec] = msgspec.field(default_factory=list)
+    experiments: list[ExperimentSpec] = msgspec.field(default_factory=list)

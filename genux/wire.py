@@ -1,0 +1,280 @@
+"""The one definition of what travels between SDK and service: events, batches, replies, snapshots.
+
+JSON, bodies optionally gzip or zstd. Times are RFC 3339 with an offset; money is a decimal string in US dollars;
+durations are seconds. Unknown fields are ignored, so that an older reader survives a newer writer; missing required
+fields, wrong types and values out of range are refused event by event (`Rejection`), never batch by batch.
+
+`genux.specs` holds what people configure (experiments, metrics).
+"""
+
+import datetime as dt
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from genux.specs import Condition, Surface, TokenKey, VariantSpec
+
+__all__ = [
+    "SURFACE_EVENTS",
+    "Alias",
+    "AssignmentRef",
+    "Attempt",
+    "Batch",
+    "BatchReply",
+    "Call",
+    "Event",
+    "Exposure",
+    "Reason",
+    "Rejection",
+    "Retrieval",
+    "Sdk",
+    "Snapshot",
+    "SnapshotExperiment",
+    "Tokens",
+    "Track",
+]
+
+MAX_ID_LENGTH = 256
+MAX_NAME_LENGTH = 128
+MAX_TEXT_LENGTH = 2_048
+
+SURFACE_EVENTS = (
+    "surface_shown",
+    "surface_focused",
+    "input_started",
+    "prompt_sent",
+    "answer_started",
+    "answer_seen",
+    "answer_accepted",
+    "answer_copied",
+    "answer_regenerated",
+    "answer_rejected",
+    "feedback",
+)
+"""Reserved event names of the surface funnel, in the order a visitor meets them."""
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_LENGTH)]
+Uuid = Annotated[str, msgspec.Meta(min_length=32, max_length=36)]
+Time = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Usd = Annotated[str, msgspec.Meta(pattern=r"^-?\d{1,12}(\.\d{1,18})?$")]
+Value = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]
+Properties = dict[Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)], Any]
+
+Reason = Literal[
+    "ASSIGNED",
+    "FORCED",
+    "HOLDOUT",
+    "NOT_TARGETED",
+    "NOT_IN_COVERAGE",
+    "EXCLUDED",
+    "SHIPPED",
+    "STOPPED",
+    "NO_SNAPSHOT",
+    "UNKNOWN_EXPERIMENT",
+    "ERROR",
+]
+"""Why a unit has its variant. Only `ASSIGNED` (and `FORCED`, flagged and left out of analysis) are exposures."""
+
+
+class _Common(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """What every event carries. `unit_id` may be empty only on a resumed outcome, whose call names the unit."""
+
+    event_id: Uuid
+    at: Time
+    unit_id: Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)] = ""
+    unit_kind: Name = "user"
+    properties: Properties = msgspec.field(default_factory=dict)
+
+
+class AssignmentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The variant in force when something happened."""
+
+    experiment: Name
+    variant: Name
+    epoch: Count = 1
+    forced: bool = False
+
+
+class Exposure(_Common, frozen=True, kw_only=True, omit_defaults=True, tag="exposure"):
+    """The unit actually met the variant. Analysis starts here."""
+
+    experiment: Name
+    variant: Name
+    epoch: Count = 1
+    scheme: Name = "genux-1"
+    reason: Reason = "ASSIGNED"
+    forced: bool = False
+    surface: Surface = "none"
+    attributes: Properties = msgspec.field(default_factory=dict)
+
+
+class Track(_Common, frozen=True, kw_only=True, omit_defaults=True, tag="event"):
+    """Something the unit did. A resumed outcome names the call or exposure that it belongs to instead of the unit."""
+
+    name: Name
+    value: Value = 1.0
+    call_id: Annotated[str, msgspec.Meta(max_length=36)] = ""
+    exposure_id: Annotated[str, msgspec.Meta(max_length=36)] = ""
+
+
+class Alias(_Common, frozen=True, kw_only=True, omit_defaults=True, tag="alias"):
+    """An anonymous unit (`unit_id`) turned out to be `known_id`. Both are analysed as the first seen."""
+
+    known_id: Id
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Usage of a call, in tokens. Parts are included in their whole: `cached` and `cache_write` in `input`,
+    `reasoning` in `output`, audio in both."""
+
+    input: Count = 0
+    cached: Count = 0
+    cache_write: Count = 0
+    output: Count = 0
+    reasoning: Count = 0
+    input_audio: Count = 0
+    output_audio: Count = 0
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One try of a call at one key and model. `key_id` is a hash, never the key."""
+
+    model: Text = ""
+    key_id: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    provider: Text = ""
+    status: Literal["ok", "error", "cancelled", "abandoned"] = "ok"
+    error_type: Text = ""
+    latency_seconds: Seconds = 0.0
+    waited_seconds: Seconds = 0.0
+    tokens: Tokens | None = None
+    cost_usd: Usd | None = None
+    cost_reason: Text = ""
+
+
+class Retrieval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a retrieval step handed to the model: how many chunks, and how their scores were spread."""
+
+    source: Text = ""
+    k: Count = 0
+    score_min: Value | None = None
+    score_mean: Value | None = None
+    score_max: Value | None = None
+    histogram: list[Count] = msgspec.field(default_factory=list)
+
+
+class Call(_Common, frozen=True, kw_only=True, omit_defaults=True, tag="call"):
+    """One LLM request as the app sees it. `at` is when it began. Holds no prompt or answer text.
+
+    `status`: `ok`, `error` (the provider or the network failed), `cancelled` (the app cancelled it) or `abandoned`
+    (a stream the app stopped reading). `latency_seconds` runs from the request to the last byte the app read and
+    excludes genux's own time; `ttft_seconds` is the time to the first content token of a stream. `cost_usd` is null
+    with `cost_reason` when it is not known, never 0.
+    """
+
+    call_id: Uuid
+    feature: Text = ""
+    operation: Name = "chat"
+    provider: Text = ""
+    requested_model: Text = ""
+    served_model: Text = ""
+    service_tier: Text = ""
+    streaming: bool = False
+    status: Literal["ok", "error", "cancelled", "abandoned"] = "ok"
+    error_type: Text = ""
+    http_status: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
+    latency_seconds: Seconds
+    ttfb_seconds: Seconds | None = None
+    ttft_seconds: Seconds | None = None
+    chunks: Count = 0
+    tokens: Tokens | None = None
+    usage_reason: Text = ""
+    cost_usd: Usd | None = None
+    cost_reason: Text = ""
+    price_version: Text = ""
+    prompt: Text = ""
+    prompt_version: Text = ""
+    attempts: list[Attempt] = msgspec.field(default_factory=list)
+    fallback: bool = False
+    fallback_reason: Text = ""
+    retrieval: Retrieval | None = None
+    assignments: list[AssignmentRef] = msgspec.field(default_factory=list)
+
+
+Event = Exposure | Track | Alias | Call
+
+
+class Sdk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who sent a batch."""
+
+    name: Name = "genux-python"
+    version: Text = ""
+    runtime: Text = ""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `POST /v1/events`. `batch_id` and `events` never change once sent; `sent_at` is the last try's.
+
+    `dropped` counts events that the sender had to give up since its last batch, by reason: nothing is lost silently.
+    """
+
+    batch_id: Uuid
+    sent_at: Time
+    events: list[msgspec.Raw]
+    sdk: Sdk = msgspec.field(default_factory=Sdk)
+    dropped: dict[str, Count] = msgspec.field(default_factory=dict)
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one event of a batch was refused. `path` is a JSON path inside that event, such as `$.value`."""
+
+    index: int
+    code: str
+    path: str
+    message: str
+
+
+class BatchReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a batch. `retry` means: nothing was kept, send the same batch again later."""
+
+    status: Literal["ok", "duplicate", "retry"]
+    accepted: int = 0
+    rejected: list[Rejection] = msgspec.field(default_factory=list)
+
+
+class SnapshotExperiment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the SDK needs to know of one experiment to assign a unit.
+
+    `allocation` holds one share per variant, in the variants' order, sum 1. `targeting` is an OR of ANDs; empty
+    admits everyone. `shipped` names the variant that everyone gets once the experiment was decided.
+    """
+
+    key: Name
+    status: Literal["running", "paused", "stopped", "shipped"] = "running"
+    epoch: Count = 1
+    salt: Name
+    scheme: Name = "genux-1"
+    unit_kind: Name = "user"
+    control: Name
+    variants: list[VariantSpec]
+    allocation: list[Annotated[float, msgspec.Meta(ge=0, le=1)]]
+    coverage: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    targeting: list[list[Condition]] = msgspec.field(default_factory=list)
+    forced_units: dict[str, str] = msgspec.field(default_factory=dict)
+    shipped: str = ""
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The versioned configuration that the SDK evaluates. `version` is opaque and equal only if the content is.
+
+    `token_keys` sign resume tokens, newest first; only server keys are handed them.
+    """
+
+    version: str
+    project: str = ""
+    environment: str = ""
+    experiments: list[SnapshotExperiment] = msgspec.field(default_factory=list)
+    token_keys: list[TokenKey] = msgspec.field(default_factory=list)

@@ -1,0 +1,1 @@
+"""The genux service: ingest, lake, statistics, pages and rollout. The SDK it serves is `genux`."""
