@@ -28,9 +28,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
-class _Strict(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
-):
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A misspelt field in something a person wrote is an error, not a silence."""
 
 
@@ -105,9 +103,7 @@ class MetricSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
 
     key: Key
     label: Text = ""
-    kind: Literal["proportion", "mean", "count", "ratio", "quantile", "duration", "retention"] = (
-        "proportion"
-    )
+    kind: Literal["proportion", "mean", "count", "ratio", "quantile", "duration", "retention"] = "proportion"
     numerator: Measure
     denominator: Measure | None = None
     direction: Literal["increase", "decrease"] = "increase"
@@ -132,7 +128,8 @@ class Plan(_Strict, frozen=True, kw_only=True, omit_defaults=True):
 
 class ExperimentSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
     """An experiment as a person writes it. `allocation` defaults to equal shares; the first variant is the default
-    control. `targeting` is an OR of ANDs of conditions."""
+    control. `targeting` is an OR of ANDs of conditions.
+    """
 
     key: Key
     question: Text = ""
