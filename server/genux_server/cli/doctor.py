@@ -1,0 +1,31 @@
+"""`genux doctor`: what is wrong between this machine and the service, and how to mend it."""
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from genux import doctor as sdk
+
+__all__ = ["doctor"]
+
+_MARKS = {"ok": "[green]✓ ok[/]", "warn": "[yellow]! warn[/]", "fail": "[red]✗ fail[/]"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(*, as_json: bool) -> None:
+    """Check configuration, service, key, clock, snapshot and outbox of the SDK in this environment."""
+    findings = sdk.diagnose()
+    failed = any(finding.status == "fail" for finding in findings)
+    if as_json:
+        click.echo(json.dumps([{name: getattr(f, name) for name in f.__struct_fields__} for f in findings], indent=2))
+    else:
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        for finding in findings:
+            table.add_row(_MARKS.get(finding.status, finding.status), finding.code, finding.message)
+            if finding.advice:
+                table.add_row("", "", f"[dim]{finding.advice}[/]")
+        Console().print(table)
+    raise SystemExit(1 if failed else 0)
