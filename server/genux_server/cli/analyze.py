@@ -21,8 +21,8 @@ __all__ = ["analyze"]
     multiple=True,
     required=True,
     metavar="NAME[:KIND]",
-    help="Column to compare; the first is the primary metric. KIND is proportion, mean or ratio/DENOMINATOR; without it "
-    "true/false and 0/1 columns are proportions and other numbers means. Repeat for more.",
+    help="Column to compare; the first is the primary metric. KIND is proportion, mean or ratio/DENOMINATOR; without "
+    "it true/false and 0/1 columns are proportions and other numbers means. Repeat for more.",
 )
 @click.option(
     "--share",
@@ -45,14 +45,14 @@ def analyze(
     lower: tuple[str, ...],
     fmt: str,
 ) -> None:
-    """Analyze a finished A/B test in FILE (CSV or Parquet), one row per unit or per event.
+    r"""Analyze a finished A/B test in FILE (CSV or Parquet), one row per unit or per event.
 
     Rows of one unit are folded: true if any was true for a proportion, the sum for a mean. A unit seen in two
     variants is left out and counted.
 
     \b
     Example:
-      genux analyze cookie_cats.csv --unit userid --variant version --control gate_30 \\
+      genux analyze cookie_cats.csv --unit userid --variant version --control gate_30 \
           --metric retention_7 --metric retention_1 --metric sum_gamerounds:mean
     """
     from genux_server.engine.file import facts_from_file, parse_metric

@@ -154,7 +154,7 @@ def experiment_spec(*, effect: float, aa: bool, model: str, visitors: int) -> Ex
         secondaries=["asked", "cost_per_visitor"],
         guardrails=["error_rate"],
         plan=Plan(horizon_units=visitors, looks=1),
-        simulated=f"The visitors and their behaviour are simulated, with {truth}. The calls to the model were really made.",
+        simulated=f"Visitors and behaviour are simulated, with {truth}. The calls to the model were really made.",
     )
 
 
