@@ -75,6 +75,7 @@ Reason = Literal[
     "STOPPED",
     "NO_SNAPSHOT",
     "UNKNOWN_EXPERIMENT",
+    "NO_UNIT",
     "ERROR",
 ]
 """Why a unit has its variant. Only `ASSIGNED` (and `FORCED`, flagged and left out of analysis) are exposures."""
@@ -149,6 +150,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     provider: Text = ""
     status: Literal["ok", "error", "cancelled", "abandoned"] = "ok"
     error_type: Text = ""
+    http_status: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
     latency_seconds: Seconds = 0.0
     waited_seconds: Seconds = 0.0
     tokens: Tokens | None = None

@@ -1,0 +1,154 @@
+"""What a request and a response say about themselves: operation, provider, model, usage. No text is read or kept."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from genux.wire import Tokens
+
+__all__ = ["content_began", "fields_of", "is_terminal", "operation_of", "provider_of", "tokens_of"]
+
+_OPERATIONS = {
+    "/audio/speech": "audio.speech",
+    "/audio/transcriptions": "audio.transcriptions",
+    "/audio/translations": "audio.translations",
+    "/chat/completions": "chat",
+    "/completions": "completions",
+    "/embeddings": "embeddings",
+    "/images/edits": "images",
+    "/images/generations": "images",
+    "/images/variations": "images",
+    "/moderations": "moderations",
+    "/responses": "responses",
+}
+
+# Host suffix -> provider id of genai-prices.
+_PROVIDERS = (
+    ("api.openai.com", "openai"),
+    (".openai.azure.com", "azure"),
+    (".cognitiveservices.azure.com", "azure"),
+    ("openrouter.ai", "openrouter"),
+    ("api.groq.com", "groq"),
+    ("api.mistral.ai", "mistral"),
+    ("api.deepseek.com", "deepseek"),
+    ("api.fireworks.ai", "fireworks"),
+    ("api.together.xyz", "together"),
+    ("api.x.ai", "x-ai"),
+    ("api.anthropic.com", "anthropic"),
+    ("generativelanguage.googleapis.com", "google"),
+    ("api.perplexity.ai", "perplexity"),
+    ("api.cerebras.ai", "cerebras"),
+)
+
+_TERMINAL_EVENTS = frozenset(
+    {
+        "error",
+        "image_edit.completed",
+        "image_generation.completed",
+        "response.completed",
+        "response.failed",
+        "response.incomplete",
+        "speech.audio.done",
+        "transcript.text.done",
+    }
+)
+
+
+def operation_of(method: str, path: str) -> str:
+    """A short, bounded name of what is asked: `chat`, `responses`, ..., else `<first path segment>.<method>`."""
+    bare = path.partition("?")[0].rstrip("/")
+    if method == "post" and (known := _OPERATIONS.get(bare)):
+        return known
+    return f"{bare.lstrip('/').partition('/')[0] or 'root'}.{method}"[:128]
+
+
+def provider_of(host: str) -> str:
+    """The genai-prices provider id of an API host; empty when the host is not a known one (a proxy, a local model)."""
+    for suffix, provider in _PROVIDERS:
+        if host == suffix.lstrip(".") or host.endswith(suffix):
+            return provider
+    return ""
+
+
+def fields_of(item: Any) -> Mapping[str, Any]:
+    """The declared fields of a pydantic model, or a plain mapping as it is.
+
+    Reading `__dict__` costs 50 ns; `getattr` with a default on a pydantic model that lacks the field costs 2 us.
+    """
+    return item if isinstance(item, dict) else getattr(item, "__dict__", {})
+
+
+def _part(usage: Mapping[str, Any], details: tuple[str, ...], name: str) -> int:
+    for key in details:
+        value = fields_of(usage.get(key)).get(name)
+        if isinstance(value, int) and value > 0:
+            return value
+    return 0
+
+
+_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+
+
+def _extra(usage: Any, name: str) -> int:
+    # Compatible servers report cache hits outside the details (DeepSeek, Moonshot); pydantic keeps them as extras.
+    value = usage.get(name) if isinstance(usage, dict) else (getattr(usage, "model_extra", None) or {}).get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def tokens_of(usage: Any) -> Tokens | None:
+    """Reads a `usage` object or mapping of any OpenAI surface.
+
+    Args:
+        usage: `usage` of chat, completions, responses, embeddings, images, transcriptions or speech.
+
+    Returns:
+        The counts, parts included in their wholes; `None` when it holds no token counts (such as a duration).
+    """
+    fields = fields_of(usage)
+    whole_input = fields.get("prompt_tokens", fields.get("input_tokens"))
+    whole_output = fields.get("completion_tokens", fields.get("output_tokens"))
+    if not isinstance(whole_input, int) and not isinstance(whole_output, int):
+        return None
+    cached = _part(fields, _INPUT_DETAILS, "cached_tokens")
+    return Tokens(
+        input=max(whole_input or 0, 0),
+        cached=cached or _extra(usage, "prompt_cache_hit_tokens") or _extra(usage, "cached_tokens"),
+        cache_write=_part(fields, _INPUT_DETAILS, "cache_write_tokens"),
+        output=max(whole_output or 0, 0),
+        reasoning=_part(fields, _OUTPUT_DETAILS, "reasoning_tokens"),
+        input_audio=_part(fields, _INPUT_DETAILS, "audio_tokens"),
+        output_audio=_part(fields, _OUTPUT_DETAILS, "audio_tokens"),
+    )
+
+
+def content_began(fields: Mapping[str, Any]) -> bool:
+    """Whether a stream event carries answer content: text, refusal, tool call or audio. Reasoning is not an answer."""
+    kind = fields.get("type")
+    if isinstance(kind, str):
+        return (kind.endswith(".delta") and ".reasoning" not in kind) or kind.endswith(".partial_image")
+    choices = fields.get("choices")
+    if not choices:
+        return str(fields.get("event", "")).endswith(".delta")
+    for choice in choices:
+        delta = fields_of(choice)
+        if delta.get("text"):
+            return True
+        inner = fields_of(delta.get("delta"))
+        if inner.get("content") or inner.get("tool_calls") or inner.get("refusal") or inner.get("function_call"):
+            return True
+        extra = getattr(delta.get("delta"), "model_extra", None)
+        if extra and extra.get("audio"):
+            return True
+    return False
+
+
+def is_terminal(fields: Mapping[str, Any]) -> bool:
+    """Whether nothing but the end may follow this stream event, so that leaving here leaves nothing unread."""
+    if fields.get("type") in _TERMINAL_EVENTS:
+        return True
+    choices = fields.get("choices")
+    if choices is None:
+        return False
+    if not choices:
+        return fields.get("usage") is not None
+    return any(fields_of(choice).get("finish_reason") for choice in choices)

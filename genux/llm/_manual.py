@@ -1,0 +1,186 @@
+"""Calls that are not made by an OpenAI client: one core, used with `with`, `async with` or as a decorator."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+from genux.llm._probe import Probe
+from genux.llm._recorder import Recorder
+from genux.wire import Retrieval
+
+__all__ = ["ManualCall", "manual_call"]
+
+_BUCKETS = 10
+
+
+class ManualCall:
+    """A call measured by hand. Made by `manual_call`; every method may be called any number of times, or never.
+
+    Requests of wrapped OpenAI clients made inside it become its attempts, so that nothing counts twice. Their usage is
+    the call's unless `usage` was given.
+    """
+
+    def __init__(self, recorder: Recorder, *, model: str, provider: str, operation: str, feature: str) -> None:
+        self._recorder = recorder
+        self._about = {"model": model, "provider": provider, "operation": operation, "feature": feature}
+        self._probe: Probe | None = None
+
+    @property
+    def call_id(self) -> str:
+        """The call's id while it runs, else empty."""
+        return self._probe.call_id if self._probe is not None else ""
+
+    def __enter__(self) -> Self:
+        try:
+            probe = Probe(self._recorder, **self._about)
+            probe.enter()
+        except Exception as error:  # noqa: BLE001 - the host's block runs unmeasured
+            self._recorder.failed("manual_call", error)
+        else:
+            self._probe = probe
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        now = perf_counter()
+        probe, self._probe = self._probe, None
+        if probe is None:
+            return
+        if error is not None:
+            probe.raised(error)
+        else:
+            probe.leave()
+            probe.guarded("manual_call", probe.finish, "ok", now)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorates a function, or a coroutine function: each of its calls is one measured call."""
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def measured_async(*args: Any, **kwargs: Any) -> Any:
+                async with ManualCall(self._recorder, **self._about):
+                    return await function(*args, **kwargs)
+
+            return measured_async
+
+        @functools.wraps(function)
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            with ManualCall(self._recorder, **self._about):
+                return function(*args, **kwargs)
+
+        return measured
+
+    def usage(
+        self,
+        usage: Any = None,
+        *,
+        input_tokens: int = 0,
+        cached_tokens: int = 0,
+        cache_write_tokens: int = 0,
+        output_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        served_model: str = "",
+        service_tier: str = "",
+    ) -> None:
+        """Reports what the call used; the last report counts.
+
+        Args:
+            usage: an OpenAI-shaped `usage` object or mapping; it replaces the token arguments.
+            input_tokens: all input tokens, cached ones included.
+            cached_tokens: those of them read from the provider's cache.
+            cache_write_tokens: those of them written to the provider's cache.
+            output_tokens: all output tokens, reasoning included.
+            reasoning_tokens: those of them that were reasoning.
+            served_model: the model that answered, when it is not the one asked for.
+            service_tier: `flex`, `priority`, `batch`, ... as the provider named it.
+        """
+        probe = self._probe
+        if probe is not None:
+            counts = {
+                "input_tokens": input_tokens,
+                "input_tokens_details": {"cached_tokens": cached_tokens, "cache_write_tokens": cache_write_tokens},
+                "output_tokens": output_tokens,
+                "output_tokens_details": {"reasoning_tokens": reasoning_tokens},
+            }
+            probe.usage = usage if usage is not None else counts
+            probe.served_model = served_model or probe.served_model
+            probe.service_tier = service_tier or probe.service_tier
+
+    def first_token(self) -> None:
+        """The first content of the answer has arrived; later calls are ignored."""
+        probe = self._probe
+        if probe is not None and not probe.first_content_at:
+            probe.streaming = True
+            probe.first_content_at = perf_counter()
+
+    def retrieval(self, *, scores: Sequence[float], k: int | None = None, source: str = "") -> None:
+        """Reports what a retrieval step handed to the model.
+
+        Args:
+            scores: one score per chunk that was handed over, in any unit.
+            k: how many chunks there were; the number of scores when not given.
+            source: name of the index or collection.
+        """
+        probe = self._probe
+        if probe is not None:
+            probe.retrieval = probe.guarded("retrieval", _retrieval, list(scores), k, source)
+
+    def failed(self, error_type: str, http_status: int = 0) -> None:
+        """The call failed although no exception leaves the block."""
+        probe = self._probe
+        if probe is not None:
+            probe.error_type = error_type
+            probe.http_status = http_status
+
+
+def _retrieval(scores: list[float], k: int | None, source: str) -> Retrieval:
+    if not scores:
+        return Retrieval(source=source, k=k or 0)
+    low, high = min(scores), max(scores)
+    histogram = [0] * _BUCKETS
+    width = (high - low) / _BUCKETS
+    for score in scores:
+        histogram[min(int((score - low) / width), _BUCKETS - 1) if width else 0] += 1
+    return Retrieval(
+        source=source,
+        k=len(scores) if k is None else k,
+        score_min=low,
+        score_mean=sum(scores) / len(scores),
+        score_max=high,
+        histogram=histogram,
+    )
+
+
+def manual_call(
+    recorder: Recorder, *, model: str, provider: str = "", operation: str = "chat", feature: str = ""
+) -> ManualCall:
+    """Measures a call to a model that is not reached through an OpenAI client.
+
+    Args:
+        recorder: receives one `Call` when the block ends.
+        model: the model asked for.
+        provider: genai-prices provider id, such as `anthropic`; empty finds the price by the model's name.
+        operation: `chat`, `embeddings`, `retrieval`, ...
+        feature: the part of the product the call serves; empty takes the surrounding context's.
+
+    Returns:
+        A context manager for `with` and `async with`, or a decorator.
+
+    Examples:
+        with manual_call(recorder, model="claude-sonnet-4-5", provider="anthropic") as call:
+            reply = client.messages.create(...)
+            call.usage(input_tokens=reply.usage.input_tokens, output_tokens=reply.usage.output_tokens)
+    """
+    return ManualCall(recorder, model=model, provider=provider, operation=operation, feature=feature)

@@ -1,0 +1,112 @@
+"""Watching a stream or an open body in place: the host keeps the very objects that openai made.
+
+Nothing here refers to the stream or the response strongly, so a dropped stream is collected as early as before.
+"""
+
+import sys
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import Any, Protocol
+
+from genux.llm._probe import Probe
+
+__all__ = ["AsyncWatched", "Closable", "Watched", "on_close"]
+
+
+class Watched(Iterator[Any]):
+    """Stands in for a `Stream`'s iterator and tells the probe what passes."""
+
+    __slots__ = ("_inner", "_probe")
+
+    def __init__(self, inner: Any, probe: Probe) -> None:
+        self._inner = inner
+        self._probe = probe
+
+    def __next__(self) -> Any:
+        probe = self._probe
+        while True:
+            probe.reading = True
+            try:
+                item = self._inner.__next__()
+            except BaseException as error:
+                probe.stopped(error)
+                raise
+            probe.reading = False
+            if probe.event(item):
+                return item
+
+    def close(self) -> None:
+        """Closes the wrapped generator, as closing it directly would."""
+        self._inner.close()
+
+
+class AsyncWatched(AsyncIterator[Any]):
+    """The same for an `AsyncStream`."""
+
+    __slots__ = ("_inner", "_probe")
+
+    def __init__(self, inner: Any, probe: Probe) -> None:
+        self._inner = inner
+        self._probe = probe
+
+    async def __anext__(self) -> Any:
+        probe = self._probe
+        while True:
+            probe.reading = True
+            try:
+                item = await self._inner.__anext__()
+            except BaseException as error:
+                probe.stopped(error)
+                raise
+            probe.reading = False
+            if probe.event(item):
+                return item
+
+    async def aclose(self) -> None:
+        """Closes the wrapped generator, as closing it directly would."""
+        await self._inner.aclose()
+
+
+class Closable(Protocol):
+    """Who wants to know that a response is being closed."""
+
+    def closing(self, response: Any, error: BaseException | None) -> bool:
+        """Called before the response closes, with the exception in flight; true when nothing more is to be heard."""
+        ...
+
+
+def on_close(response: Any, name: str, listener: Closable) -> None:
+    """Has `listener.closing` called each time the response is closed, until it returns true.
+
+    Args:
+        response: an open HTTP response of whichever library openai uses.
+        name: `close` or `aclose`.
+        listener: whom to tell.
+
+    The hook is an instance attribute that removes itself, holds the response weakly, and leaves its class alone: a
+    closed response is the same object as without us, also for pickle.
+    """
+    previous = vars(response).get(name)
+    original = previous if previous is not None else getattr(type(response), name)
+    reference = weakref.ref(response)
+
+    def tell() -> Any:
+        closed = reference()
+        if listener.closing(closed, sys.exception()) and vars(closed).get(name) is hook:
+            if previous is None:
+                del vars(closed)[name]
+            else:
+                vars(closed)[name] = previous
+        return closed
+
+    def close() -> Any:
+        closed = tell()
+        return original() if previous is not None else original(closed)
+
+    async def aclose() -> Any:
+        closed = tell()
+        closing: Awaitable[Any] = original() if previous is not None else original(closed)
+        return await closing
+
+    hook = aclose if name == "aclose" else close
+    vars(response)[name] = hook

@@ -1,0 +1,193 @@
+"""`wrap`: measures an OpenAI client in place.
+
+Every HTTP resource of openai ends in the client's `request`, looked up at call time. So the client gets a subclass of
+its own class, made for it, that overrides `request` and a few neighbours; the object, its attributes and whatever it
+returns stay what they were. Websocket surfaces (`connect()`) do not pass through `request` and are not measured.
+"""
+
+import functools
+import sys
+import types
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from genux.llm._exchange import Exchange, Meter
+from genux.llm._recorder import Recorder
+
+__all__ = ["wrap"]
+
+_METER = "_genux_meter"
+
+ClientT = TypeVar("ClientT")
+
+
+def wrap(client: ClientT, recorder: Recorder, *, provider: str = "", stream_usage: bool | None = None) -> ClientT:
+    """Measures every request of an OpenAI client from now on.
+
+    The client is changed in place and returned: its class becomes a subclass of the class it had, with the same name,
+    so `isinstance` holds and `type(client) is OpenAI` does not. `copy` and `with_options` give measured clients. A
+    client that is measured already keeps its first recorder, so that no call counts twice.
+
+    Args:
+        client: an `OpenAI`, `AsyncOpenAI`, `AzureOpenAI`, `AsyncAzureOpenAI`, or an instance of a subclass.
+        recorder: receives one `Call` per request. May be called from any thread and from a finaliser.
+        provider: genai-prices provider id; empty derives it from the host of the base URL.
+        stream_usage: whether to ask chat streams for their usage when the caller did not, and hide the extra chunk.
+            `None` asks only hosts known to allow it; a host that refuses is asked once and served without.
+
+    Returns:
+        The same object. Something that is not such a client comes back untouched, and `recorder.failed` is told.
+    """
+    try:
+        _measure(client, recorder, provider=provider, stream_usage=stream_usage)
+    except Exception as error:  # noqa: BLE001 - an unmeasured client beats a broken one
+        recorder.failed("wrap", error)
+    return client
+
+
+def _measure(client: Any, recorder: Recorder, *, provider: str, stream_usage: bool | None) -> None:
+    if _METER in vars(client):
+        return
+    if "openai" not in sys.modules:
+        raise TypeError(f"not an OpenAI client: {type(client).__name__}")
+    import openai
+
+    if not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
+        raise TypeError(f"not an OpenAI client: {type(client).__name__}")
+    if not provider and isinstance(client, openai.AzureOpenAI | openai.AsyncAzureOpenAI):
+        provider = "azure"
+    asynchronous = isinstance(client, openai.AsyncOpenAI)
+    stream_type: type = openai.AsyncStream if asynchronous else openai.Stream
+    base: Any = type(client)
+    client.__class__ = _measured(base, asynchronous)
+    vars(client)[_METER] = Meter(recorder, provider=provider, stream_usage=stream_usage, stream_type=stream_type)
+
+
+def _begin(client: Any, options: Any, stream: object) -> Exchange | None:
+    meter: Meter | None = vars(client).get(_METER)
+    if meter is None:
+        return None
+    try:
+        exchange = Exchange(meter, client, options, streaming=bool(stream))
+        exchange.enter()
+    except Exception as error:  # noqa: BLE001 - the request goes out unmeasured
+        meter.recorder.failed("begin", error)
+        return None
+    return exchange
+
+
+def _sync_request(base: Any) -> Callable[..., Any]:
+    @functools.wraps(base.request)
+    def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
+        exchange = _begin(self, options, kwargs.get("stream"))
+        if exchange is None:
+            return base.request(self, cast_to, options, *args, **kwargs)
+        while True:
+            try:
+                result = base.request(self, cast_to, exchange.options, *args, **kwargs)
+            except BaseException as error:
+                if exchange.guarded("usage", exchange.try_again_plain, error):
+                    continue
+                exchange.raised(error)
+                raise
+            exchange.returned(result)
+            return result
+
+    return request
+
+
+def _async_request(base: Any) -> Callable[..., Any]:
+    @functools.wraps(base.request)
+    async def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
+        exchange = _begin(self, options, kwargs.get("stream"))
+        if exchange is None:
+            return await base.request(self, cast_to, options, *args, **kwargs)
+        while True:
+            try:
+                result = await base.request(self, cast_to, exchange.options, *args, **kwargs)
+            except BaseException as error:
+                if exchange.guarded("usage", exchange.try_again_plain, error):
+                    continue
+                exchange.raised(error)
+                raise
+            exchange.returned(result)
+            return result
+
+    return request
+
+
+def _neighbours(base: Any) -> dict[str, Any]:
+    """The overrides that are the same for sync and async: each looks, then lets the original answer."""
+    original_process = "_process_response"
+    original_retry = "_calculate_retry_timeout"
+
+    @functools.wraps(getattr(base, original_process))
+    def process_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+        exchange = getattr(kwargs.get("options"), "post_parser", None)
+        if isinstance(exchange, Exchange):
+            exchange.arrived(kwargs.get("response"))
+        return getattr(base, original_process)(self, *args, **kwargs)
+
+    @functools.wraps(getattr(base, original_retry))
+    def calculate_retry_timeout(self: Any, remaining_retries: int, options: Any, *args: Any, **kwargs: Any) -> Any:
+        seconds = getattr(base, original_retry)(self, remaining_retries, options, *args, **kwargs)
+        exchange = getattr(options, "post_parser", None)
+        if isinstance(exchange, Exchange):
+            exchange.guarded("retry", exchange.retried, seconds, sys.exception())
+        return seconds
+
+    def shallow_copy(self: Any) -> Any:
+        original = getattr(base, "__copy__", None)
+        if original is not None:
+            return original(self)
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def reduce(self: Any, protocol: Any) -> Any:
+        # A pickle names classes, and the measured one has no name to find it by: it is restored unmeasured.
+        return _without_us(base, type(self), base.__reduce_ex__(self, protocol))
+
+    # Looked up on `base` at call time, so that a subclass or a test that replaces a method there is heard.
+    return {
+        original_process: process_response,
+        original_retry: calculate_retry_timeout,
+        "copy": _copying(base, "copy"),
+        "with_options": _copying(base, "with_options"),
+        "__copy__": shallow_copy,
+        "__reduce_ex__": reduce,
+    }
+
+
+def _copying(base: Any, name: str) -> Callable[..., Any]:
+    @functools.wraps(getattr(base, name))
+    def copy(self: Any, *args: Any, **kwargs: Any) -> Any:
+        twin = getattr(base, name)(self, *args, **kwargs)
+        meter: Meter | None = vars(self).get(_METER)
+        if meter is not None and type(twin) is type(self):
+            vars(twin)[_METER] = meter.copy()
+        return twin
+
+    return copy
+
+
+def _without_us(base: type, measured: type, reduced: Any) -> Any:
+    if not isinstance(reduced, tuple):
+        return reduced
+    function, arguments, *rest = reduced
+    if rest and isinstance(rest[0], dict):
+        rest[0] = {name: value for name, value in rest[0].items() if name != _METER}
+    return (function, tuple(base if argument is measured else argument for argument in arguments), *rest)
+
+
+@functools.cache
+def _measured(base: type, asynchronous: bool) -> type:  # noqa: FBT001 - a cache key
+    namespace = {
+        **_neighbours(base),
+        "request": _async_request(base) if asynchronous else _sync_request(base),
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+        "__slots__": (),
+    }
+    return types.new_class(base.__name__, (base,), {}, lambda target: target.update(namespace))

@@ -1,0 +1,286 @@
+"""What a call cost: a project's own table first, then the dated, offline price list of genai-prices.
+
+Unknown is `None` with a reason, never 0. Reasons: `no_usage`, `no_model`, `unknown_model`, `unpriced_tier`,
+`unsupported_modality`, `inconsistent_usage`, `pricing_unavailable`, and for requests that cost nothing `not_billed`.
+"""
+
+import datetime as dt
+import functools
+import importlib
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from genux.llm._price_table import PriceRule, PriceTable
+from genux.wire import Attempt, Call, Tokens
+
+__all__ = ["PriceRule", "PriceTable", "Quote", "price", "price_tokens"]
+
+_MILLION = Decimal(1_000_000)
+_DECIMALS = Decimal(1).scaleb(-18)
+_STANDARD_TIERS = frozenset({"", "auto", "default", "on_demand", "standard"})
+_UNBILLED_METHODS = (".get", ".delete")
+# Without a known provider only names that nobody else can serve identify a price; open weights run anywhere.
+_NAMED_BY_MODEL = frozenset({"anthropic", "google", "openai"})
+_OPEN_WEIGHTS = ("gemma", "gpt-oss", "whisper")
+_TOKEN_PRICES = frozenset({"input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok"})
+_AUDIO_PRICES = frozenset({"input_audio_mtok", "output_audio_mtok", "cache_audio_read_mtok"})
+# Charged per request or hour beside the tokens, for tools that a usage object does not count.
+_SIDE_PRICES = frozenset({"web_searches_kcount", "storage_searches_kcount", "requests_kcount"})
+
+
+class Quote(NamedTuple):
+    """A price: `cost_usd`, or `None` and why; and which list it came from."""
+
+    cost_usd: Decimal | None
+    reason: str = ""
+    version: str = ""
+
+
+def price(call: Call, table: PriceTable | None = None) -> Call:
+    """The call with its cost, by the model that served it and the list of the day it began.
+
+    The cost is that of `call.tokens`; when the call has none of its own but its attempts have, it is their sum, known
+    only if each of them is. Attempts with tokens are priced too.
+
+    Args:
+        call: as recorded.
+        table: the project's own prices.
+
+    Returns:
+        A copy with `cost_usd`, `cost_reason` and `price_version`, and with priced attempts.
+    """
+    attempts = [_priced_attempt(attempt, call, table) for attempt in call.attempts]
+    if call.operation.endswith(_UNBILLED_METHODS):
+        quote = Quote(Decimal(0), "not_billed")
+    elif call.tokens is None and any(attempt.tokens is not None for attempt in attempts):
+        quote = _sum(attempts)
+    else:
+        quote = price_tokens(
+            call.tokens,
+            provider=call.provider,
+            model=call.served_model or call.requested_model,
+            at=call.at,
+            service_tier=call.service_tier,
+            latency_seconds=call.latency_seconds,
+            operation=call.operation,
+            table=table,
+        )
+    return msgspec.structs.replace(
+        call, cost_usd=_text(quote.cost_usd), cost_reason=quote.reason, price_version=quote.version, attempts=attempts
+    )
+
+
+def price_tokens(
+    tokens: Tokens | None,
+    *,
+    provider: str,
+    model: str,
+    at: dt.datetime,
+    service_tier: str = "",
+    latency_seconds: float = 0.0,
+    operation: str = "chat",
+    table: PriceTable | None = None,
+) -> Quote:
+    """Prices a usage.
+
+    Args:
+        tokens: the usage; `None` when unknown.
+        provider: genai-prices provider id; empty finds it by the model's name.
+        model: the model that served.
+        at: when the call began, aware.
+        service_tier: as the response named it: `default`, `flex`, `priority`, `batch`, ...
+        latency_seconds: for rules that charge by the second.
+        operation: as recorded; image usage is counted in units that tokens do not tell apart.
+        table: the project's own prices, which win over the public list.
+
+    Returns:
+        The quote, exact to the last digit of the list's rates.
+    """
+    day = at.astimezone(dt.UTC).date()
+    if not model:
+        return Quote(None, "no_model")
+    rule = table.rule_for(provider, model, day) if table is not None else None
+    if rule is not None and table is not None:
+        return Quote(*_by_rule(rule, tokens, latency_seconds), table.version)
+    if tokens is None:
+        return Quote(None, "no_usage")
+    if operation == "images":
+        return Quote(None, "unsupported_modality")
+    # DeepSeek's prices change with the hour, all others' with the date at most.
+    return _by_list(tokens, _resolve(provider, model, service_tier, at if provider == "deepseek" else day))
+
+
+def _by_list(tokens: Tokens, rates: "_Rates | str") -> Quote:
+    if isinstance(rates, str):
+        return Quote(None, rates)
+    if tokens.cached + tokens.cache_write > tokens.input:
+        return Quote(None, "inconsistent_usage", rates.version)
+    if tokens.input_audio or tokens.output_audio:
+        return _with_audio(rates, tokens)
+    cost = rates.of(tokens)
+    return Quote(None, "unsupported_modality", rates.version) if cost is None else Quote(cost, "", rates.version)
+
+
+class _Rates:
+    """The prices of one model on one day, ready for arithmetic. Each is a step function of the input tokens."""
+
+    def __init__(self, model_price: Any, version: str) -> None:
+        stated = {name: value for name, value in vars(model_price).items() if value is not None}
+        self.model_price = model_price
+        self.version = version
+        self.has_audio = bool(_AUDIO_PRICES & stated.keys())
+        self.by_tokens = bool(_TOKEN_PRICES & stated.keys())
+        self._input = _steps(stated.get("input_mtok"))
+        self._cached = _steps(stated.get("cache_read_mtok")) or self._input
+        self._cache_write = _steps(stated.get("cache_write_mtok")) or self._input
+        self._output = _steps(stated.get("output_mtok"))
+
+    def of(self, tokens: Tokens) -> Decimal | None:
+        """The cost of text tokens; `None` when a used kind has no price."""
+        plain = tokens.input - tokens.cached - tokens.cache_write
+        total = Decimal(0)
+        for count, steps in (
+            (plain, self._input),
+            (tokens.cached, self._cached),
+            (tokens.cache_write, self._cache_write),
+            (tokens.output, self._output),
+        ):
+            if count:
+                if not steps:
+                    return None
+                total += count * _at(steps, tokens.input)
+        return total / _MILLION
+
+
+Steps = tuple[tuple[int, Decimal], ...]
+
+
+def _steps(value: Any) -> Steps:
+    """`(above this many input tokens, rate for all of them)`, highest first."""
+    if value is None:
+        return ()
+    if isinstance(value, Decimal):
+        return ((-1, value),)
+    return (*((tier.start, tier.price) for tier in reversed(value.tiers)), (-1, value.base))
+
+
+def _at(steps: Steps, input_tokens: int) -> Decimal:
+    return next(rate for start, rate in steps if input_tokens > start)
+
+
+def _with_audio(rates: _Rates, tokens: Tokens) -> Quote:
+    # The list's own arithmetic knows how modalities and caches overlap; audio is rare enough for its 100 us.
+    if not rates.has_audio:
+        return Quote(None, "unsupported_modality", rates.version)
+    from genai_prices import Usage
+
+    counts = {
+        "input_tokens": tokens.input,
+        "cache_read_tokens": tokens.cached,
+        "cache_write_tokens": tokens.cache_write,
+        "output_tokens": tokens.output,
+        "input_audio_tokens": tokens.input_audio,
+        "output_audio_tokens": tokens.output_audio,
+    }
+    try:
+        total = rates.model_price.calc_price(Usage(**{name: count for name, count in counts.items() if count}))
+    except ValueError:
+        return Quote(None, "inconsistent_usage", rates.version)
+    return Quote(total["total_price"], "", rates.version)
+
+
+@functools.lru_cache(maxsize=4096)
+def _resolve(provider: str, model: str, tier: str, when: dt.date) -> _Rates | str:
+    """The rates of a model, or the reason why there are none.
+
+    `when` is the day, or the instant where prices change within a day.
+    """
+    try:
+        snapshot = importlib.import_module("genai_prices.data_snapshot").get_snapshot()
+        version = importlib.import_module("genai_prices").__version__
+    except ImportError:
+        return "pricing_unavailable"
+    try:
+        found_provider, info = snapshot.find_provider_model(model, None, provider or None, None)
+    except LookupError:
+        return "unknown_model"
+    if not provider and (found_provider.id not in _NAMED_BY_MODEL or model.lower().startswith(_OPEN_WEIGHTS)):
+        return "unknown_model"
+    context = _context(tier)
+    if context is None or (tier not in _STANDARD_TIERS and not _has_variant(info, context)):
+        return "unpriced_tier"
+    at = when if isinstance(when, dt.datetime) else dt.datetime.combine(when, dt.time(), dt.UTC)
+    rates = _Rates(info.get_prices(at, context), f"genai-prices {version} {found_provider.id}/{info.id}")
+    # Priced by the hour, the character or the image: a token count says nothing about the cost.
+    return rates if rates.by_tokens or rates.has_audio else "unsupported_modality"
+
+
+def _context(tier: str) -> dict[str, str] | None:
+    if tier == "batch":
+        return {"processing": "batch"}
+    return {"service_tier": tier} if tier else {}
+
+
+def _has_variant(info: Any, context: dict[str, str]) -> bool:
+    return any(variant.when == context for variant in info.price_variants or ())
+
+
+def _by_rule(rule: PriceRule, tokens: Tokens | None, latency_seconds: float) -> tuple[Decimal | None, str]:
+    total = Decimal(0)
+    if rule.usd_per_second is not None:
+        total += rule.usd_per_second * Decimal(repr(latency_seconds))
+        if rule.input_usd_per_million is None and rule.output_usd_per_million is None:
+            return total, ""
+    if tokens is None:
+        return None, "no_usage"
+    plain = tokens.input - tokens.cached - tokens.cache_write
+    if plain < 0:
+        return None, "inconsistent_usage"
+    ordinary = rule.input_usd_per_million
+    for count, rate in (
+        (plain, ordinary),
+        (tokens.cached, ordinary if rule.cached_usd_per_million is None else rule.cached_usd_per_million),
+        (
+            tokens.cache_write,
+            ordinary if rule.cache_write_usd_per_million is None else rule.cache_write_usd_per_million,
+        ),
+        (tokens.output, rule.output_usd_per_million),
+    ):
+        if count:
+            if rate is None:
+                return None, "unsupported_modality"
+            total += count * rate / _MILLION
+    return total, ""
+
+
+def _priced_attempt(attempt: Attempt, call: Call, table: PriceTable | None) -> Attempt:
+    if attempt.tokens is None:
+        return attempt
+    quote = price_tokens(
+        attempt.tokens,
+        provider=attempt.provider or call.provider,
+        model=attempt.model,
+        at=call.at,
+        service_tier=call.service_tier,
+        latency_seconds=attempt.latency_seconds,
+        operation=call.operation,
+        table=table,
+    )
+    return msgspec.structs.replace(attempt, cost_usd=_text(quote.cost_usd), cost_reason=quote.reason)
+
+
+def _sum(attempts: list[Attempt]) -> Quote:
+    billed = [attempt for attempt in attempts if attempt.tokens is not None]
+    for attempt in billed:
+        if attempt.cost_usd is None:
+            return Quote(None, attempt.cost_reason)
+    return Quote(sum((Decimal(attempt.cost_usd or 0) for attempt in billed), Decimal(0)), "", "attempts")
+
+
+def _text(cost: Decimal | None) -> str | None:
+    if cost is None:
+        return None
+    text = f"{cost.quantize(_DECIMALS).normalize():f}"
+    return text if text != "-0" else "0"
