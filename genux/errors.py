@@ -4,6 +4,7 @@
 GenuxError
 ├── ConfigError            a file, variable or argument that a person wrote is wrong
 │   └── SnapshotError      a snapshot or experiment file cannot be used
+├── UsageError             a measuring call was given something unusable; reaches only a strict client's host
 ├── TokenError             a resume token was refused; `.code` says why
 ├── TransportError         the service could not be reached or refused the request
 └── ServiceError           the service understood the request and said no; `.code`, `.status`
@@ -21,6 +22,7 @@ __all__ = [
     "SnapshotError",
     "TokenError",
     "TransportError",
+    "UsageError",
 ]
 
 
@@ -34,6 +36,18 @@ class ConfigError(GenuxError):
 
 class SnapshotError(ConfigError):
     """A snapshot or a local experiment file cannot be used; the message names the path inside it."""
+
+
+class UsageError(GenuxError):
+    """A measuring call was given something unusable. Counted and logged; raised by a client with `strict=True` only.
+
+    Attributes:
+        code: what `Status.dropped` counts it under, such as `bad_value`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class TokenError(GenuxError):

@@ -1,0 +1,41 @@
+"""The client's side of a measured LLM call. Imported by the first `wrap`."""
+
+from genux._context import current_call, current_feature, current_unit
+from genux._events import Emitter
+from genux._guard import Guard
+from genux.llm._recorder import CallContext
+from genux.wire import Call
+
+__all__ = ["CallRecorder"]
+
+
+class CallRecorder:
+    """Stamps a call with the current unit and its variants, and keeps the record. See `genux.llm._recorder`."""
+
+    def __init__(self, emitter: Emitter, guard: Guard) -> None:
+        self._emitter = emitter
+        self._guard = guard
+
+    def call_started(self, call_id: str) -> CallContext:
+        """A call begins, in the caller's context: remember it there as the current one."""
+        unit = current_unit.get()
+        current_call.set((unit, call_id))
+        if unit is None:
+            return CallContext(feature=current_feature.get())
+        return CallContext(
+            unit_id=unit.unit_id,
+            unit_kind=unit.unit_kind,
+            feature=current_feature.get(),
+            assignments=tuple(unit.assignments.values()),
+        )
+
+    def call_finished(self, call: Call) -> None:
+        """A call ended, in whichever thread or finaliser noticed."""
+        try:
+            self._emitter.emit(call)
+        except Exception as error:  # noqa: BLE001 a measuring call never raises into the host
+            self._guard.failed("call_finished", error, loses_event=True)
+
+    def failed(self, where: str, error: BaseException) -> None:
+        """Measuring failed inside the wrapper."""
+        self._guard.failed(where, error)

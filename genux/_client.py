@@ -1,0 +1,288 @@
+"""The client: assigns, exposes, tracks, wraps. Nothing that it measures with raises into the host."""
+
+import datetime as dt
+import secrets
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from genux import _registry, tokens
+from genux._context import Scope, Unit, current_call, current_feature, current_unit
+from genux._decide import Decider
+from genux._delivery import Delivery
+from genux._events import Emitter, checked_text
+from genux._guard import Guard, guarded, nothing
+from genux._options import resolve
+from genux._overrides import overrides
+from genux._resumed import Resumed
+from genux._snapshot import SnapshotStore
+from genux._status import Status, status_of
+from genux._transport import HttpTransport, Transport
+from genux.assignment import Assignment, control
+from genux.errors import TokenError, UsageError
+from genux.specs import TokenKey
+from genux.wire import MAX_ID_LENGTH, MAX_NAME_LENGTH, Snapshot
+
+if TYPE_CHECKING:
+    from genux._calls import CallRecorder
+    from genux.llm import ManualCall
+
+__all__ = ["Client"]
+
+C = TypeVar("C")
+
+_MIB = 1_024 * 1_024
+
+
+class Client:
+    """One project and environment, as one process sees them. Cheap to make, safe to share between threads.
+
+    Without a url it works in local mode: experiments come from `config`, or everyone gets control; events are counted
+    and heard by `genux.testing.recording()`, and kept nowhere.
+
+    Args:
+        url: address of the service; default `GENUX_URL`.
+        api_key: a server key; default `GENUX_API_KEY`.
+        config: YAML file of experiments to assign from instead of the service's; default `GENUX_CONFIG`.
+        directory: where the outbox lives; default `GENUX_DIR`, else below the user's state directory.
+        flush_seconds: how long an event may wait before it is shipped.
+        poll_seconds: time between two looks for a new snapshot.
+        snapshot_wait_seconds: how long `variant()` may wait for the very first snapshot of this machine.
+        exit_flush_seconds: how long the interpreter's exit may wait for the service; the rest stays on disk.
+        timeout_seconds: of one request to the service.
+        max_outbox_bytes: disk that the outbox may take; beyond it new events are dropped and counted.
+        max_memory_bytes: memory that events may take while the disk refuses them.
+        transport: another way to the service, such as `genux.testing.WsgiTransport`.
+        strict: raise out of measuring calls; default `GENUX_DEBUG=1`.
+
+    Raises:
+        ConfigError: the file of experiments cannot be used.
+    """
+
+    def __init__(  # noqa: PLR0913 settings, by name
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        config: str | Path | None = None,
+        directory: str | Path | None = None,
+        flush_seconds: float = 1.0,
+        poll_seconds: float = 30.0,
+        snapshot_wait_seconds: float = 0.0,
+        exit_flush_seconds: float = 2.0,
+        timeout_seconds: float = 10.0,
+        max_outbox_bytes: int = 256 * _MIB,
+        max_memory_bytes: int = 8 * _MIB,
+        transport: Transport | None = None,
+        strict: bool | None = None,
+    ) -> None:
+        options = resolve(url, api_key, config, directory, strict=strict, has_transport=transport is not None)
+        local = _read_local(options.config)
+        self._guard = Guard(strict=options.strict)
+        for problem in options.problems:
+            self._guard.say_once(problem, problem)
+        self._exit_flush_seconds = exit_flush_seconds
+        self._process_key = TokenKey(id="process", secret=secrets.token_hex(32))
+        self._snapshots = SnapshotStore(options.directory, poll_seconds, self._guard, local)
+        self._delivery: Delivery | None = None
+        if options.directory is not None:
+            self._delivery = Delivery(
+                directory=options.directory,
+                api_key=options.api_key,
+                transport=transport or HttpTransport(options.url, timeout_seconds),
+                snapshots=self._snapshots,
+                guard=self._guard,
+                flush_seconds=flush_seconds,
+                max_disk_bytes=max_outbox_bytes,
+                max_memory_bytes=max_memory_bytes,
+            )
+        self._emitter = Emitter(self._delivery, self._guard)
+        wait_seconds = 0.0 if self._delivery is None else snapshot_wait_seconds
+        self._decider = Decider(self._snapshots, self._guard, options.forced, wait_seconds)
+        _registry.register(self)
+
+    def unit(self, unit_id: str, /, *, kind: str = "user", **attributes: Any) -> Scope[Unit | None]:
+        """Everything in the `with` block is done for this unit: a contextvar, so tasks inherit it.
+
+        Args:
+            unit_id: what is randomised. Anything but text of 1 to 256 characters is counted, and nothing in the block
+                is measured.
+            kind: such as `user`, `session`, `document`. A unit of another kind may stand inside; experiments find the
+                one of their kind, events take the innermost.
+            **attributes: what targeting looks at; JSON values.
+        """
+        try:
+            checked_text(unit_id, MAX_ID_LENGTH, "bad_unit", "a unit's id")
+            checked_text(kind, MAX_NAME_LENGTH, "bad_unit", "a unit's kind")
+            return Scope(current_unit, Unit(unit_id, kind, attributes=attributes, outer=current_unit.get()))
+        except UsageError as error:
+            self._guard.failed("unit", error)
+            if self._guard.strict:
+                raise
+            return Scope(current_unit, None)
+
+    def feature(self, name: str, /) -> Scope[str]:
+        """LLM calls in the `with` block belong to this feature."""
+        try:
+            return Scope(current_feature, checked_text(name, MAX_NAME_LENGTH, "bad_name", "a feature's name"))
+        except UsageError as error:
+            self._guard.failed("feature", error)
+            if self._guard.strict:
+                raise
+            return Scope(current_feature, current_feature.get())
+
+    @guarded(lambda self, key: control(self._snapshots.compiled, key, "ERROR"))
+    def variant(self, key: str, /) -> Assignment:
+        """The current unit's variant; call it where you render: the unit counts as exposed from now on.
+
+        The first exposure of a unit in a process is recorded, repeats are not. Without a unit, a snapshot or such an
+        experiment the answer is control, with the reason, counted.
+        """
+        self._start()
+        assignment, unit, unit_id = self._decider.decide(key)
+        if unit is not None:
+            self._emitter.expose(unit, unit_id, assignment)
+        return assignment
+
+    @guarded(lambda self, key: control(self._snapshots.compiled, key, "ERROR"))
+    def peek(self, key: str, /) -> Assignment:
+        """The current unit's variant, without exposing it; `expose` follows when the unit really meets it."""
+        self._start()
+        return self._decider.decide(key)[0]
+
+    @guarded(nothing, loses_event=True)
+    def expose(self, assignment: Assignment, /) -> None:
+        """The current unit meets the variant that `peek` gave; call it in the same unit."""
+        unit = current_unit.get()
+        unit_id = "" if unit is None else unit.ids.get(assignment.unit_kind, "")
+        if unit is None or not unit_id:
+            raise UsageError("no_unit", f"`{assignment.experiment}` was exposed outside of a {assignment.unit_kind}")
+        self._emitter.expose(unit, unit_id, assignment)
+
+    @guarded(nothing, loses_event=True)
+    def track(self, name: str, /, value: float = 1.0, **properties: Any) -> None:
+        """The current unit did something.
+
+        Args:
+            name: such as `answer_accepted`; `genux.wire.SURFACE_EVENTS` has the reserved ones.
+            value: a finite number, in the unit of whoever measures it.
+            **properties: JSON values.
+        """
+        unit = current_unit.get()
+        if unit is None:
+            raise UsageError("no_unit", f"`{name}` was tracked outside of a unit")
+        self._emitter.track(unit, name, value, properties)
+
+    @guarded(nothing, loses_event=True)
+    def alias(self, anonymous_id: str, known_id: str, /, *, kind: str = "user") -> None:
+        """An anonymous unit turned out to be a known one: both are analysed as the first seen."""
+        self._emitter.alias(anonymous_id, known_id, kind)
+
+    def wrap(self, client: C, /) -> C:
+        """Measure every LLM call of an OpenAI client from now on; see `genux.llm.wrap`.
+
+        Returns:
+            The same object, measured, or untouched when it is no such client, which is counted.
+        """
+        from genux.llm import wrap
+
+        return wrap(client, self._recorder)
+
+    def call(self, *, model: str, provider: str = "", operation: str = "chat", feature: str = "") -> "ManualCall":
+        """Measure a call to a model that is not reached through an OpenAI client; see `genux.llm.manual_call`."""
+        from genux.llm import manual_call
+
+        return manual_call(self._recorder, model=model, provider=provider, operation=operation, feature=feature)
+
+    @cached_property
+    def _recorder(self) -> "CallRecorder":
+        from genux._calls import CallRecorder
+
+        return CallRecorder(self._emitter, self._guard)
+
+    @guarded(lambda _self, **_lifetime: "")
+    def resume_token(self, *, lifetime_seconds: float = 604_800.0) -> str:
+        """A signed reference to the current LLM call, or else to the unit's last exposure, for another process.
+
+        Args:
+            lifetime_seconds: until it is refused; a week unless said otherwise.
+
+        Returns:
+            Text for a browser or a queue to carry; empty, and counted, when there is neither call nor exposure.
+        """
+        unit, call = current_unit.get(), current_call.get()
+        call_id = call[1] if call is not None and call[0] is unit else ""
+        exposure_id = "" if call_id or unit is None else unit.exposure_id
+        if not (call_id or exposure_id):
+            raise UsageError("nothing_to_resume", "there is neither a call nor an exposure to refer to")
+        expires_at = overrides.now() + dt.timedelta(seconds=lifetime_seconds)
+        keys = self._snapshots.compiled.token_keys
+        if not keys and self._delivery is not None:
+            message = "no signing key has come from the service yet; other processes will refuse this resume token"
+            self._guard.say_once("process_key", message)
+        return tokens.mint(
+            keys or (self._process_key,), call_id=call_id, exposure_id=exposure_id, expires_at=expires_at
+        )
+
+    def resume(self, token: str, /) -> Resumed:
+        """Report outcomes against a resume token; one that is refused is counted, as is what is tracked on it."""
+        keys = (*self._snapshots.compiled.token_keys, self._process_key)
+        try:
+            reference = tokens.read(keys, token, overrides.now())
+        except TokenError as error:
+            self._guard.failed("resume", UsageError(f"token_{error.code}", str(error)))
+            return Resumed(None, error.code, self._emitter, self._guard)
+        unit = Unit("", call_id=reference.call_id, exposure_id=reference.exposure_id)
+        return Resumed(unit, "", self._emitter, self._guard)
+
+    def ready(self, timeout: float = 5.0) -> bool:
+        """Wait until there is a snapshot to assign from; False when the time was up first. Timeout in seconds."""
+        self._start()
+        return self._snapshots.arrived.wait(timeout if self._delivery is not None else 0.0)
+
+    @guarded(lambda _self, _timeout=0.0: False)
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Ship everything kept until now, for hosts that freeze or end; timeout in seconds.
+
+        Returns:
+            True when all of it arrived. Otherwise it is still on disk, and goes out later.
+        """
+        return self._delivery is None or self._delivery.flush(timeout)
+
+    @guarded(nothing)
+    def close(self) -> None:
+        """Flush within `exit_flush_seconds` and stop the background thread; what did not arrive stays on disk."""
+        _registry.forget(self)
+        self.at_exit()
+
+    def status(self) -> Status:
+        """The counts; see `Status`."""
+        return status_of(self._guard, self._snapshots, self._delivery, self._emitter.n_local)
+
+    def note(self, where: str, error: BaseException) -> None:
+        """Count and log a failure of measuring that an integration met."""
+        self._guard.failed(where, error)
+
+    def at_exit(self) -> None:
+        """The interpreter leaves: ship what can be shipped in time."""
+        if self._delivery is not None:
+            self._delivery.at_exit(self._exit_flush_seconds)
+
+    def after_fork(self) -> None:
+        """In a child: no thread runs, no lock is held, what waited in memory is the parent's."""
+        self._guard.after_fork()
+        self._snapshots.after_fork()
+        if self._delivery is not None:
+            self._delivery.after_fork()
+
+    def _start(self) -> None:
+        if self._delivery is not None:
+            self._delivery.start()
+
+
+def _read_local(path: str) -> Snapshot | None:
+    if not path:
+        return None
+    from genux.config import load_config, snapshot_from_config
+
+    return snapshot_from_config(load_config(path))

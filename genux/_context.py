@@ -1,0 +1,85 @@
+"""Who the running code works for: contextvars that a task inherits and a thread pool must be handed."""
+
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from genux.assignment import NO_ATTRIBUTES
+
+if TYPE_CHECKING:
+    from genux.wire import AssignmentRef
+
+__all__ = ["Scope", "Unit", "current_call", "current_feature", "current_unit"]
+
+T = TypeVar("T")
+
+
+class Unit:
+    """One stretch of work for one unit. Everything below shares the object, whichever task or thread it runs in.
+
+    Attributes:
+        unit_id: innermost unit, empty on a resumed outcome.
+        unit_kind: of the innermost unit.
+        ids: unit ids by kind, outer units included.
+        attributes: what targeting looks at.
+        assignments: variants met here, by experiment.
+        exposure_id: the last exposure here; on a resumed outcome, the one it belongs to.
+        call_id: on a resumed outcome, the call it belongs to.
+    """
+
+    __slots__ = ("assignments", "attributes", "call_id", "exposure_id", "ids", "unit_id", "unit_kind")
+
+    def __init__(
+        self,
+        unit_id: str,
+        unit_kind: str = "user",
+        *,
+        attributes: Mapping[str, Any] = NO_ATTRIBUTES,
+        outer: "Unit | None" = None,
+        call_id: str = "",
+        exposure_id: str = "",
+    ) -> None:
+        self.unit_id = unit_id
+        self.unit_kind = unit_kind
+        if outer is not None and unit_kind in outer.ids:
+            outer = None  # another unit of the same kind: what is known of the outer one is not true of it
+        self.ids: dict[str, str] = {unit_kind: unit_id} if outer is None else {**outer.ids, unit_kind: unit_id}
+        self.attributes: Mapping[str, Any] = attributes if outer is None else {**outer.attributes, **attributes}
+        self.assignments: dict[str, AssignmentRef] = {} if outer is None else dict(outer.assignments)
+        self.call_id = call_id
+        self.exposure_id = exposure_id
+
+
+current_unit: ContextVar[Unit | None] = ContextVar("genux_unit", default=None)
+current_call: ContextVar[tuple[Unit | None, str] | None] = ContextVar("genux_call", default=None)
+current_feature: ContextVar[str] = ContextVar("genux_feature", default="")
+
+
+class Scope(Generic[T]):
+    """Sets a context variable for the length of a `with` block; may be entered again."""
+
+    __slots__ = ("_tokens", "_value", "_variable")
+
+    def __init__(self, variable: ContextVar[T], value: T) -> None:
+        self._variable = variable
+        self._value = value
+        self._tokens: list[Token[T]] = []
+
+    def __enter__(self) -> None:
+        """Set the variable."""
+        self._tokens.append(self._variable.set(self._value))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Restore what was there before.
+
+        A generator that is finalised elsewhere leaves in another context than it entered, where there is nothing of
+        ours to restore.
+        """
+        token = self._tokens.pop()
+        try:
+            self._variable.reset(token)
+        except ValueError:
+            return

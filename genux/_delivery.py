@@ -1,0 +1,104 @@
+"""Outbox, shipper and background thread of one client, as one thing."""
+
+import time
+from pathlib import Path
+
+from genux import _segments
+from genux._guard import Guard
+from genux._outbox import Outbox
+from genux._shipper import Shipper
+from genux._snapshot import SnapshotStore
+from genux._transport import Transport
+from genux._worker import Worker
+
+__all__ = ["Delivery"]
+
+_FLUSH_STEP_SECONDS = 0.02
+
+
+class Delivery:
+    """Everything between an event and the service.
+
+    Args:
+        directory: the outbox.
+        api_key: sent with every request.
+        transport: the way to the service.
+        snapshots: kept fresh by the same thread.
+        guard: where failures are counted.
+        flush_seconds: how long an event may wait.
+        max_disk_bytes: of the outbox.
+        max_memory_bytes: of events that the disk refuses.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        api_key: str,
+        transport: Transport,
+        snapshots: SnapshotStore,
+        guard: Guard,
+        flush_seconds: float,
+        max_disk_bytes: int,
+        max_memory_bytes: int,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self.outbox = Outbox(directory, max_disk_bytes, max_memory_bytes, guard)
+        self.shipper = Shipper(self.outbox, transport, headers, guard, snapshots.heard_version)
+        self.worker = Worker(self.shipper, snapshots, transport, headers, flush_seconds, guard)
+        self._transport = transport
+
+    def accept(self, line: bytes) -> bool:
+        """Keep one event; False when it was dropped, which is counted."""
+        kept = self.outbox.append(line)
+        self.start()
+        return kept
+
+    def start(self) -> None:
+        """Start the background thread unless it runs."""
+        if not self.worker.started:
+            self.worker.start()
+
+    def flush(self, timeout_seconds: float, *, give_up_early: bool = False) -> bool:
+        """Ship what is on disk and in memory now, what dead processes left included.
+
+        Args:
+            timeout_seconds: how long to wait.
+            give_up_early: stop at the first failure of the service instead of waiting out its backoff.
+
+        Returns:
+            True when all of it arrived or was parked.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        self.outbox.rotate()
+        waiting = _segments.closed_names(self.outbox.directory)
+        while True:
+            remaining = max(0.0, deadline - time.monotonic())
+            passed = self.worker.run_once(remaining)
+            waiting = [name for name in waiting if (self.outbox.directory / name).exists()]
+            if not (waiting or self.outbox.n_waiting or self.shipper.n_in_memory):
+                return passed
+            while self.shipper.in_backoff or not passed:
+                if give_up_early or time.monotonic() >= deadline or not self.worker.started:
+                    return False
+                time.sleep(_FLUSH_STEP_SECONDS)
+                passed = True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_FLUSH_STEP_SECONDS)
+
+    def at_exit(self, timeout_seconds: float) -> None:
+        """Ship what can be shipped in the time; the rest stays on disk for the next start."""
+        if self.worker.started:
+            self.flush(timeout_seconds, give_up_early=True)
+            self.worker.stop(timeout_seconds)
+        self.outbox.rotate()
+
+    def after_fork(self) -> None:
+        """In a child: start afresh."""
+        self.outbox.after_fork()
+        self.shipper.after_fork()
+        self.worker.after_fork()
+        forget = getattr(self._transport, "after_fork", None)
+        if forget is not None:
+            forget()

@@ -1,0 +1,169 @@
+"""Turns what happened into events, and hands each to the outbox and to whoever listens."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from genux._context import Unit
+from genux._delivery import Delivery
+from genux._guard import Guard
+from genux._ids import uuid7
+from genux._overrides import overrides
+from genux.assignment import Assignment
+from genux.errors import UsageError
+from genux.wire import MAX_ID_LENGTH, MAX_NAME_LENGTH, Alias, AssignmentRef, Event, Exposure, Track
+
+__all__ = ["Emitter", "checked_text"]
+
+_MAX_REMEMBERED = 50_000
+_MAX_VALUE = 1e18
+_EXPOSED_REASONS = frozenset({"ASSIGNED", "FORCED"})
+
+
+class Emitter:
+    """Makes events and keeps them.
+
+    Args:
+        delivery: None in local mode, where events are counted and heard by listeners only.
+        guard: where refused events are counted.
+    """
+
+    def __init__(self, delivery: Delivery | None, guard: Guard) -> None:
+        self._delivery = delivery
+        self._guard = guard
+        self._encode = msgspec.json.Encoder().encode
+        self._exposed: dict[tuple[str, int, str, str], str] = {}
+        self._exposed_before: dict[tuple[str, int, str, str], str] = {}
+        self.n_local = 0
+
+    def emit(self, event: Event) -> bool:
+        """Keep one event; False when it had to be dropped, which is counted.
+
+        Raises:
+            UsageError: `unencodable`, something in it is no JSON.
+        """
+        try:
+            line = self._encode(event)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise UsageError("unencodable", f"cannot be written as JSON: {error}") from error
+        for listener in overrides.listeners:
+            listener(event)
+        if self._delivery is None:
+            self.n_local += 1
+            return True
+        return self._delivery.accept(line)
+
+    def track(self, unit: Unit, name: str, value: Any, properties: dict[str, Any]) -> bool:
+        """Something the unit did, or an outcome of the call or exposure that the unit was resumed from."""
+        return self.emit(
+            Track(
+                event_id=uuid7(),
+                at=overrides.now(),
+                unit_id=unit.unit_id,
+                unit_kind=unit.unit_kind,
+                properties=properties,
+                name=checked_text(name, MAX_NAME_LENGTH, "bad_name", "an event's name"),
+                value=value if value == 1.0 else _checked_value(value),
+                call_id="" if unit.unit_id else unit.call_id,
+                exposure_id="" if unit.unit_id else unit.exposure_id,
+            )
+        )
+
+    def expose(self, unit: Unit, unit_id: str, assignment: Assignment) -> None:
+        """The unit met its variant: recorded the first time in this process, remembered in the unit every time.
+
+        What is no variant of a running experiment (control for want of anything better, shipped) is no exposure.
+        """
+        if assignment.reason not in _EXPOSED_REASONS:
+            return
+        experiment, variant = assignment.experiment, assignment.variant
+        key = (experiment, assignment.epoch, variant.key, unit_id)
+        exposure_id = self._exposed.get(key) or self._exposed_before.get(key)
+        if exposure_id is None:
+            exposure_id = uuid7()
+            kept = self.emit(
+                Exposure(
+                    event_id=exposure_id,
+                    at=overrides.now(),
+                    unit_id=unit_id,
+                    unit_kind=assignment.unit_kind,
+                    experiment=experiment,
+                    variant=variant.key,
+                    epoch=assignment.epoch,
+                    scheme=assignment.scheme,
+                    reason=assignment.reason,
+                    forced=assignment.forced,
+                    surface=variant.surface,
+                    attributes=_jsonable(unit.attributes),
+                )
+            )
+            if not kept:
+                return
+            self._remember(key, exposure_id)
+        unit.exposure_id = exposure_id
+        unit.assignments[experiment] = AssignmentRef(
+            experiment=experiment, variant=variant.key, epoch=assignment.epoch, forced=assignment.forced
+        )
+
+    def alias(self, anonymous_id: str, known_id: str, kind: str) -> None:
+        """An anonymous unit turned out to be a known one."""
+        self.emit(
+            Alias(
+                event_id=uuid7(),
+                at=overrides.now(),
+                unit_id=checked_text(anonymous_id, MAX_ID_LENGTH, "bad_unit", "a unit's id"),
+                unit_kind=checked_text(kind, MAX_NAME_LENGTH, "bad_unit", "a unit's kind"),
+                known_id=checked_text(known_id, MAX_ID_LENGTH, "bad_unit", "a unit's id"),
+            )
+        )
+
+    def forget(self) -> None:
+        """Record exposures anew, as a new process would."""
+        self._exposed, self._exposed_before = {}, {}
+
+    def _remember(self, key: tuple[str, int, str, str], exposure_id: str) -> None:
+        """Two generations stand in for an LRU: no lock, no bookkeeping on a hit, bounded by twice the limit."""
+        if len(self._exposed) >= _MAX_REMEMBERED:
+            self._exposed_before, self._exposed = self._exposed, {}
+        self._exposed[key] = exposure_id
+
+
+def checked_text(value: Any, max_length: int, code: str, what: str) -> str:
+    """The value, when it is text that the wire can carry.
+
+    Raises:
+        UsageError: with the code; it is no text, empty, too long, or holds half a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise UsageError(code, f"{what} must be text, got {type(value).__name__}")
+    if not 1 <= len(value) <= max_length:
+        raise UsageError(code, f"{what} must have 1 to {max_length} characters, got {len(value)}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(code, f"{what} is not valid Unicode") from None
+    return value
+
+
+def _checked_value(value: Any) -> float:
+    if isinstance(value, str | bytes | bytearray):
+        raise UsageError("bad_value", f"an event's value must be a number, got {type(value).__name__}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError("bad_value", f"an event's value must be a number, got {type(value).__name__}") from None
+    if not math.isfinite(number) or abs(number) > _MAX_VALUE:
+        raise UsageError("bad_value", f"an event's value must be between -1e18 and 1e18, got {number}")
+    return number
+
+
+def _jsonable(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that can be written down: one that cannot must not cost the exposure."""
+    try:
+        msgspec.json.encode(attributes)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return {name: value for name, value in attributes.items() if isinstance(value, str | int | float | None)}
+    return dict(attributes)

@@ -1,0 +1,73 @@
+"""What a client says of itself."""
+
+import msgspec
+
+from genux import _segments
+from genux._delivery import Delivery
+from genux._guard import Guard
+from genux._snapshot import SnapshotStore
+
+__all__ = ["Status", "status_of"]
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What the client did since the process started; every event is in one of the counts.
+
+    Attributes:
+        mode: `service`, or `local` without a url.
+        accepted: events kept in the outbox.
+        local: events that local mode only counted.
+        shipped: events that this process delivered, those left by dead processes included.
+        dropped: events given up, by reason.
+        rejected: events that the service refused, by code.
+        refused: unusable arguments and resume tokens that cost no event, by code.
+        controls: variants that could not be decided and became control, by reason.
+        failures: faults inside genux, by place.
+        in_memory: events that the disk refuses.
+        segments: batches on disk, not yet delivered, open ones included.
+        parked: batches that the service will never take.
+        snapshot_version: what is assigned from; empty for nothing.
+        snapshot_age_seconds: since the service last confirmed it; None when it never did.
+    """
+
+    mode: str
+    accepted: int = 0
+    local: int = 0
+    shipped: int = 0
+    dropped: dict[str, int]
+    rejected: dict[str, int] = msgspec.field(default_factory=dict)
+    refused: dict[str, int]
+    controls: dict[str, int]
+    failures: dict[str, int]
+    in_memory: int = 0
+    segments: int = 0
+    parked: int = 0
+    snapshot_version: str
+    snapshot_age_seconds: float | None
+
+
+def status_of(guard: Guard, snapshots: SnapshotStore, delivery: Delivery | None, n_local: int) -> Status:
+    """Gather the counts."""
+    status = Status(
+        mode="local",
+        local=n_local,
+        dropped=guard.dropped,
+        refused=guard.refused,
+        controls=guard.controls,
+        failures=guard.failures,
+        snapshot_version=snapshots.compiled.version,
+        snapshot_age_seconds=snapshots.age_seconds,
+    )
+    if delivery is None:
+        return status
+    outbox, shipper = delivery.outbox, delivery.shipper
+    return msgspec.structs.replace(
+        status,
+        mode="service",
+        accepted=outbox.n_accepted,
+        shipped=shipper.n_shipped,
+        rejected=dict(shipper.rejected),
+        in_memory=outbox.n_waiting + shipper.n_in_memory,
+        segments=len(_segments.segment_names(outbox.directory)),
+        parked=len(_segments.parked_names(outbox.directory)),
+    )
