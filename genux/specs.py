@@ -81,12 +81,15 @@ class Measure(_Strict, frozen=True, kw_only=True, omit_defaults=True):
     `aggregate`: `any` is 0 or 1; `count` counts; `sum`, `mean`, `max` fold `field`, which for events is `value`
     or the name of a numeric property, and for calls is one of `cost_usd`, `latency_seconds`, `ttft_seconds`,
     `input_tokens`, `output_tokens`, `cached_tokens`, `errors` or `fallbacks`.
+    `after_seconds`: what happened earlier than this after the first exposure does not count; with `any` and a window
+    it asks who came back on a later day.
     """
 
     source: Literal["event", "call"] = "event"
     event: Text = ""
     field: Name = "value"
     aggregate: Literal["any", "count", "sum", "mean", "max"] = "any"
+    after_seconds: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] = 0.0
 
 
 class MetricSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):

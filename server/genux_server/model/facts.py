@@ -137,6 +137,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         lake_version: version of the lake that was read, or a file's digest.
         multi_variant_units: units seen in two or more variants: excluded, counted, by the variant first seen.
         forced_exposures, unknown_variant_exposures, duplicate_events: left out, counted.
+        other_kind_exposures: of another kind of unit than the experiment's: left out, counted.
         assigned_not_exposed: by variant, where the SDK reported it.
         one_look: True where the data is looked at once (`genux analyze`), so that a plain test is valid.
     """
@@ -152,6 +153,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     multi_variant_units: dict[str, int] = msgspec.field(default_factory=dict)
     forced_exposures: int = 0
     unknown_variant_exposures: int = 0
+    other_kind_exposures: int = 0
     duplicate_events: int = 0
     calls: list[CallFacts] = msgspec.field(default_factory=list)
     funnel: list[FunnelCount] = msgspec.field(default_factory=list)

@@ -1,0 +1,74 @@
+"""LLM calls of exposed units, by variant."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import ibis.expr.types as ir
+
+from genux_server.model import CallFacts, Quantiles
+
+__all__ = ["call_facts"]
+
+_QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+_PLAIN = (
+    "n_calls",
+    "n_units",
+    "n_errors",
+    "n_rate_limited",
+    "n_fallbacks",
+    "n_cost_unknown",
+    "n_usage_unknown",
+    "cost_usd",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+)
+_TIMES = ("latency_seconds", "ttft_seconds")
+
+
+def call_facts(calls: ir.Table, units: ir.Table, variants: Sequence[str]) -> list[CallFacts]:
+    """How the calls that exposed units made from their first exposure on went, one entry per variant.
+
+    Args:
+        calls: each call once, with `unit`.
+        units: exposed units with `unit`, `variant` and `first_at`.
+        variants: every variant of the experiment, in its order.
+    """
+    exposed = units.select("unit", "variant", "first_at")
+    made = calls.join(exposed, "unit")
+    made = made.filter(made.at >= made.first_at)
+    ok = made.status == "ok"
+    totals = made.group_by("variant").agg(
+        n_calls=made.count(),
+        n_units=made.unit.nunique(),
+        n_errors=made.count(where=made.status == "error"),
+        n_rate_limited=made.count(where=made.n_rate_limited > 0),
+        n_fallbacks=made.count(where=made.fallback),
+        n_cost_unknown=made.count(where=made.cost_usd.isnull()),
+        n_usage_unknown=made.count(where=made.input_tokens.isnull()),
+        cost_usd=made.cost_usd.sum().cast("float64"),
+        input_tokens=made.input_tokens.sum(),
+        cached_tokens=made.cached_tokens.sum(),
+        output_tokens=made.output_tokens.sum(),
+        **{f"{time}:n": made[time].count(where=ok) for time in _TIMES},
+        **{
+            f"{time}:{name}": made[time].quantile(level, where=ok)
+            for time in _TIMES
+            for name, level in _QUANTILES.items()
+        },
+    )
+    by_variant = {row["variant"]: row for row in totals.to_pyarrow().to_pylist()}
+    served = made.filter(made.served_model != "").group_by("variant", "served_model").agg(n=lambda t: t.count())
+    served_rows = served.order_by("variant", "served_model").to_pyarrow().to_pylist()
+    return [
+        _facts(variant, by_variant[variant], served_rows) if variant in by_variant else CallFacts(variant=variant)
+        for variant in variants
+    ]
+
+
+def _facts(variant: str, row: dict[str, Any], served: list[dict[str, Any]]) -> CallFacts:
+    values: dict[str, Any] = {name: row[name] or 0 for name in _PLAIN}
+    for time in _TIMES:
+        values[time] = Quantiles(n=row[f"{time}:n"], **{name: row[f"{time}:{name}"] for name in _QUANTILES})
+    models = {entry["served_model"]: entry["n"] for entry in served if entry["variant"] == variant}
+    return CallFacts(variant=variant, served_models=models, **values)

@@ -1,0 +1,30 @@
+"""The engine's own DuckDB, alive for one computation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import ibis
+import ibis.expr.types as ir
+
+__all__ = ["duckdb_connection", "stored"]
+
+_numbers = count()
+
+
+@contextmanager
+def duckdb_connection() -> Iterator[ibis.BaseBackend]:
+    """A DuckDB of its own, in memory, with UTC as its time zone; what does not fit spills to a temporary file."""
+    connection = ibis.duckdb.connect()
+    try:
+        yield connection
+    finally:
+        connection.disconnect()
+
+
+def stored(rows: ir.Table) -> ir.Table:
+    """The rows computed once and kept in a temporary table, for expressions that read them more than once.
+
+    ibis's own `cache` drops its tables when they are collected, by then often on a closed connection.
+    """
+    return rows.get_backend().create_table(f"genux_stored_{next(_numbers)}", rows, temp=True)

@@ -1,0 +1,123 @@
+"""One project's history in one environment, as tables, and how an outcome finds the unit that it belongs to."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import ibis
+import ibis.expr.types as ir
+
+from genux_server.engine._connection import stored
+from genux_server.engine._units import ALIAS_EVENT, canonical, once
+from genux_server.model import TABLES, LakeFiles
+
+__all__ = ["History", "Outcomes", "open_lake", "outcomes_of"]
+
+_IBIS_TYPES = {
+    "bool": "boolean",
+    "date32": "date",
+    "timestamp[us, UTC]": "timestamp('UTC', 6)",
+    "decimal128(30, 12)": "decimal(30, 12)",
+}
+
+
+@dataclass(frozen=True)
+class History:
+    """Tables with the columns of `genux_server.model.tables`."""
+
+    exposures: ir.Table
+    events: ir.Table
+    calls: ir.Table
+
+    def within(self, project_id: int, environment_id: int) -> "History":
+        """The rows of one project and environment."""
+        return History(
+            *(
+                rows.filter((rows.project_id == project_id) & (rows.environment_id == environment_id))
+                for rows in (self.exposures, self.events, self.calls)
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Each outcome and each call once, with the `unit` it is analysed as.
+
+    Attributes:
+        events: outcomes by name, of units and resumed ones.
+        calls: LLM calls.
+        n_duplicates: rows left out because their `event_id` had been seen.
+    """
+
+    events: ir.Table
+    calls: ir.Table
+    n_duplicates: int
+
+
+def open_lake(connection: ibis.BaseBackend, files: LakeFiles) -> History:
+    """The lake's files as tables of a connection; a table without files is empty."""
+    tables = {}
+    for name, columns in TABLES.items():
+        paths = list(getattr(files, name))
+        if paths:
+            tables[name] = connection.read_parquet(paths, table_name=name, hive_partitioning=True)
+        else:
+            schema = ibis.schema({column: _IBIS_TYPES.get(kind, kind) for column, kind in columns.items()})
+            tables[name] = connection.create_table(name, schema=schema, temp=True)
+    return History(**tables)
+
+
+def outcomes_of(
+    history: History,
+    aliases: ir.Table | None,
+    unit_kind: str,
+    names: Collection[str],
+    properties: Sequence[str] = (),
+) -> Outcomes:
+    """Outcomes called `names`, and all calls.
+
+    An outcome without a `unit_id` belongs to the unit of the call or exposure that it names, the call first; one that
+    names nothing known belongs to nobody.
+    """
+    calls = history.calls.filter(history.calls.unit_kind == unit_kind)
+    exposures = history.exposures.filter(history.exposures.unit_kind == unit_kind)
+    calls_once = stored(once(calls))
+    named = history.events.filter(history.events.name.isin(sorted(names)) & (history.events.name != ALIAS_EVENT))
+    named = named.filter((named.unit_kind == unit_kind) | (named.unit_id == ""))
+    columns = ["unit_id", "name", "value", "at", "call_id", "exposure_id", *(["properties"] if properties else [])]
+    events_once = stored(once(named).select(*columns))
+    n_duplicates = (
+        calls.count().execute() - calls_once.count().execute() + named.count().execute() - events_once.count().execute()
+    )
+    return Outcomes(
+        events=canonical(_owned(events_once, calls_once, exposures), aliases),
+        calls=canonical(calls_once, aliases),
+        n_duplicates=n_duplicates,
+    )
+
+
+def _owned(events: ir.Table, calls: ir.Table, exposures: ir.Table) -> ir.Table:
+    """The events whose unit is known, resumed ones with the `unit_id` of the call or exposure that they name."""
+    resumed = events.unit_id == ""
+    how_many = (
+        events.aggregate(
+            by_call=events.count(where=resumed & (events.call_id != "")),
+            by_exposure=events.count(where=resumed & (events.exposure_id != "")),
+        )
+        .to_pyarrow()
+        .to_pylist()[0]
+    )
+    owned = events.filter(~resumed)
+    if how_many["by_call"]:
+        owners = calls.group_by("call_id").agg(owner=calls.unit_id.argmin(calls.seq))
+        owned = owned.union(_through(events.filter(resumed), owners, "call_id"))
+    if how_many["by_exposure"]:
+        owners = exposures.group_by(exposure_id=exposures.event_id).agg(owner=exposures.unit_id.argmin(exposures.seq))
+        rest = events.filter(resumed & (events.call_id == ""))
+        owned = owned.union(_through(rest, owners, "exposure_id"))
+    return owned
+
+
+def _through(events: ir.Table, owners: ir.Table, key: str) -> ir.Table:
+    owners = owners.select(owner_key=key, owner="owner")
+    joined = events.join(owners, events[key] == owners.owner_key)
+    return joined.filter(joined.owner != "").mutate(unit_id=joined.owner).select(*events.columns)

@@ -1,0 +1,141 @@
+"""What each unit did: from outcomes and calls to one number per unit and measure."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import ibis
+import ibis.expr.types as ir
+
+from genux.errors import ConfigError
+from genux.specs import Measure, MetricSpec
+
+__all__ = ["CALL_FIELDS", "COST", "Span", "Wanted", "fold", "json_text", "value_columns", "wanted_of"]
+
+COST = Measure(source="call", field="cost_usd", aggregate="sum")
+"""The cost of a unit's calls in US dollars; a call of unknown cost adds nothing here and is counted elsewhere."""
+
+_KINDS = ("proportion", "mean", "count", "ratio", "retention")
+_SECONDS_PER_DAY = 86_400
+_MICROSECONDS = 1_000_000
+
+CALL_FIELDS: Mapping[str, Callable[[ir.Table], ir.Value]] = {
+    "value": lambda calls: calls.call_id.notnull().cast("int64"),
+    "cost_usd": lambda calls: calls.cost_usd,
+    "latency_seconds": lambda calls: calls.latency_seconds,
+    "ttft_seconds": lambda calls: calls.ttft_seconds,
+    "input_tokens": lambda calls: calls.input_tokens,
+    "output_tokens": lambda calls: calls.output_tokens,
+    "cached_tokens": lambda calls: calls.cached_tokens,
+    "errors": lambda calls: ibis.ifelse(calls.status == "error", 1, 0),
+    "fallbacks": lambda calls: ibis.ifelse(calls.fallback, 1, 0),
+}
+"""What a measure may fold of a call."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time relative to a unit's first exposure, in microseconds: start <= t < end."""
+
+    start_us: int
+    end_us: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One column of the unit table: a measure within a span."""
+
+    measure: Measure
+    span: Span
+
+
+def wanted_of(metric: MetricSpec) -> dict[str, Wanted]:
+    """What a metric needs of each unit, by component: `y`, then `d`, `x`, `w` where it has them, and `c`.
+
+    Raises:
+        ConfigError: the metric names a field or a combination that cannot be computed.
+    """
+    if metric.kind not in _KINDS:
+        raise ConfigError(f"metric {metric.key}: kind {metric.kind} cannot be computed; {', '.join(_KINDS)} can")
+    window = Span(_us(metric.numerator.after_seconds), _us(metric.window_seconds))
+    before = Span(-_us(metric.covariate_days * _SECONDS_PER_DAY), 0)
+    wanted = {"y": Wanted(metric.numerator, window)}
+    if metric.kind == "ratio":
+        if metric.denominator is None:
+            raise ConfigError(f"metric {metric.key}: a ratio needs a denominator")
+        wanted["d"] = Wanted(metric.denominator, Span(_us(metric.denominator.after_seconds), window.end_us))
+    if metric.covariate_days:
+        wanted["x"] = Wanted(metric.numerator, before)
+        if metric.denominator is not None and metric.kind == "ratio":
+            wanted["w"] = Wanted(metric.denominator, before)
+    wanted["c"] = Wanted(COST, Span(0, window.end_us))
+    for component in wanted.values():
+        if component.span.start_us >= component.span.end_us:
+            raise ConfigError(f"metric {metric.key}: after_seconds leaves nothing of the conversion window")
+        if component.measure.source == "call" and component.measure.field not in CALL_FIELDS:
+            fields = ", ".join(CALL_FIELDS)
+            raise ConfigError(f"metric {metric.key}: a call has no field {component.measure.field}; it has {fields}")
+    return wanted
+
+
+def json_text(value: ir.JSONValue, name: str) -> ir.StringValue:
+    """A member of a JSON object as text; null where it is missing, an object or an array."""
+    member = value[f'"{name}"']
+    return ibis.coalesce(member.str, member.int.cast("string"), member.float.cast("string"), member.bool.cast("string"))
+
+
+def value_columns(events: ir.Table, measures: Iterable[Measure]) -> ir.Table:
+    """The events with a column for each numeric property that a measure folds, null where it is not a number."""
+    names = sorted({m.field for m in measures if m.source == "event" and m.field != "value"})
+    if not names:
+        return events
+    properties = events.properties.cast("json")
+    # Quoting the name makes a dot in it part of the name, not a path.
+    return events.mutate(**{f"property:{name}": properties[f'"{name}"'].float for name in names})
+
+
+def fold(rows: ir.Table, units: ir.Table, wanted: Mapping[str, Wanted]) -> ir.Table:
+    """One row per unit that did anything, with a column for each wanted measure.
+
+    Args:
+        rows: outcomes or calls with `unit`, `at` and what the measures fold.
+        units: exposed units with `unit` and `first_at`.
+        wanted: measures of one source by the name of their column.
+    """
+    spans = sorted({want.span for want in wanted.values()}, key=lambda span: (span.start_us, span.end_us))
+    edges = {us for span in spans for us in (span.start_us, span.end_us)}
+    timed = units.select("unit", **{_edge(us): units.first_at + ibis.interval(microseconds=us) for us in sorted(edges)})
+    joined = rows.join(timed, "unit")
+    joined = joined.filter((joined.at >= joined[_edge(min(edges))]) & (joined.at < joined[_edge(max(edges))]))
+    within = {
+        span: (joined.at >= joined[_edge(span.start_us)]) & (joined.at < joined[_edge(span.end_us)]) for span in spans
+    }
+    return joined.group_by("unit").agg(
+        **{name: _folded(joined, want.measure, within[want.span]) for name, want in wanted.items()}
+    )
+
+
+def _folded(rows: ir.Table, measure: Measure, within: ir.BooleanValue) -> ir.Value:
+    if measure.source == "event":
+        within &= rows.name == measure.event
+        value = rows.value if measure.field == "value" else rows[f"property:{measure.field}"]
+    else:
+        value = CALL_FIELDS[measure.field](rows)
+    match measure.aggregate:
+        case "any":
+            return ibis.ifelse(rows.count(where=within) > 0, 1.0, 0.0)
+        case "count":
+            return rows.count(where=within).cast("float64")
+        case "sum":
+            return value.sum(where=within).cast("float64")
+        case "mean":
+            return value.cast("float64").mean(where=within)
+        case "max":
+            return value.max(where=within).cast("float64")
+
+
+def _edge(us: int) -> str:
+    return f"edge:{us}"
+
+
+def _us(seconds: float) -> int:
+    return round(seconds * _MICROSECONDS)

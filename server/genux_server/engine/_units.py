@@ -1,0 +1,120 @@
+"""Who was exposed to what, and when first: from the exposures and aliases of a history to one row per unit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ibis
+import ibis.expr.types as ir
+
+from genux.specs import ExperimentSpec
+from genux_server.engine._connection import stored
+from genux_server.model import Epoch
+
+__all__ = ["ALIAS_EVENT", "Exposed", "aliases_of", "canonical", "exposed_units", "once"]
+
+ALIAS_EVENT = "genux_alias"
+_ALIAS_DOUBLINGS = 2
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """The units of one experiment, and what was left out on the way.
+
+    Attributes:
+        units: one row per unit seen in one variant: `unit`, `variant`, `epoch`, `first_at`, `day`, `attributes`.
+        multi_variant_units: units seen in two or more variants, by the variant first seen.
+        n_duplicates, n_forced, n_unknown, n_other_kind: exposures left out.
+    """
+
+    units: ir.Table
+    multi_variant_units: dict[str, int]
+    n_duplicates: int
+    n_forced: int
+    n_unknown: int
+    n_other_kind: int
+
+
+def once(rows: ir.Table) -> ir.Table:
+    """Each event once: of rows with equal `event_id`, the one that reached the lake first."""
+    return rows.filter(ibis.row_number().over(group_by=rows.event_id, order_by=rows.seq) == 0)
+
+
+def aliases_of(events: ir.Table, unit_kind: str) -> ir.Table | None:
+    """One row per anonymous `unit_id` with the `unit` it is analysed as; None when nobody was recognised.
+
+    The first alias of an anonymous unit holds. An alias of an alias is followed up to four steps.
+    """
+    named = events.filter((events.name == ALIAS_EVENT) & (events.unit_kind == unit_kind))
+    named = named.filter((named.unit_id != "") & (named.known_id != "") & (named.unit_id != named.known_id))
+    rank = ibis.row_number().over(group_by=named.unit_id, order_by=[named.at, named.seq])
+    aliases = named.mutate(rank=rank).filter(ibis._.rank == 0).select("unit_id", unit="known_id")
+    aliases = stored(aliases)
+    if aliases.count().execute() == 0:
+        return None
+    for _ in range(_ALIAS_DOUBLINGS):
+        onward = aliases.select(via="unit_id", further="unit")
+        joined = aliases.left_join(onward, aliases.unit == onward.via)
+        aliases = stored(joined.select("unit_id", unit=ibis.coalesce(joined.further, joined.unit)))
+    return aliases
+
+
+def canonical(rows: ir.Table, aliases: ir.Table | None) -> ir.Table:
+    """The rows with a column `unit`: their `unit_id`, or the unit which that is an alias of."""
+    if aliases is None:
+        return rows.mutate(unit=rows.unit_id)
+    renamed = aliases.select(alias_of="unit_id", known_unit="unit")
+    joined = rows.left_join(renamed, rows.unit_id == renamed.alias_of)
+    return joined.mutate(unit=ibis.coalesce(joined.known_unit, joined.unit_id)).drop("alias_of", "known_unit")
+
+
+def exposed_units(
+    exposures: ir.Table, aliases: ir.Table | None, experiment: ExperimentSpec, epochs: Sequence[Epoch]
+) -> Exposed:
+    """One row per exposed unit, by its first exposure in the order of (`at`, `seq`).
+
+    A unit id seen in two variants, within one epoch or over several, is left out and counted: which of the two it
+    was influenced by cannot be known. An anonymous and a known id of one unit may well have different variants; that
+    unit is analysed as the first it saw, which was assigned at random.
+
+    Args:
+        exposures: rows of this experiment, of one project and environment.
+        aliases: see `aliases_of`.
+        experiment: names the variants and the kind of unit; other kinds are left out and counted.
+        epochs: an exposure in an epoch that is not among them is left out like one of an unknown variant. No epochs
+            at all allow any.
+    """
+    n_rows = exposures.count().execute()
+    exposures = stored(once(exposures))
+    known = exposures.variant.isin([variant.key for variant in experiment.variants]) & (exposures.unit_id != "")
+    if epochs:
+        known &= exposures.epoch.isin([epoch.number for epoch in epochs])
+    of_kind = exposures.unit_kind == experiment.unit_kind
+    counts = (
+        exposures.aggregate(
+            n=exposures.count(),
+            other_kind=exposures.count(where=~of_kind),
+            forced=exposures.count(where=of_kind & exposures.forced),
+            unknown=exposures.count(where=of_kind & ~exposures.forced & ~known),
+        )
+        .to_pyarrow()
+        .to_pylist()[0]
+    )
+
+    seen = canonical(exposures.filter(of_kind & ~exposures.forced & known), aliases)
+    by_id = seen.group_by("unit", "unit_id").agg(mixed=seen.variant.min() != seen.variant.max())
+    by_unit = by_id.group_by("unit").agg(mixed=by_id.mixed.any())
+    first = seen.mutate(rank=ibis.row_number().over(group_by=seen.unit, order_by=[seen.at, seen.seq]))
+    first = first.filter(first.rank == 0).join(by_unit, "unit")
+    first = stored(
+        first.select("unit", "variant", "epoch", "attributes", "mixed", first_at=first.at, day=first.at.date())
+    )
+    mixed = first.filter(first.mixed).group_by("variant").agg(n=ibis._.count()).to_pyarrow().to_pylist()
+    n_mixed = {row["variant"]: row["n"] for row in mixed}
+    return Exposed(
+        units=first.filter(~first.mixed).drop("mixed"),
+        multi_variant_units={variant.key: n_mixed.get(variant.key, 0) for variant in experiment.variants},
+        n_duplicates=n_rows - counts["n"],
+        n_forced=counts["forced"],
+        n_unknown=counts["unknown"],
+        n_other_kind=counts["other_kind"],
+    )
