@@ -58,7 +58,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         validity: `fixed` (one look), `always` (valid at every look), or `planned` (group-sequential).
         method: code of the method, such as `score`, `welch_fieller`, `delta_fieller`, `confidence_sequence`.
         p_value: two-sided against no effect, at the validity named.
+        p_adjusted: `p_value` corrected by Holm for the other comparisons of its family.
         beats_control: True or False when the interval decides in the metric's good or bad direction, else None.
+        guardrail: for the deciding comparison of a guardrail: `safe` (harm beyond the margin is ruled out), `harmed`,
+            `unclear` (margin still open), or `quiet` (no margin was set and no harm shows).
     """
 
     variant: str
@@ -77,6 +80,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     p_value: float | None = None
     p_adjusted: float | None = None
     beats_control: bool | None = None
+    guardrail: Literal["", "safe", "harmed", "unclear", "quiet"] = ""
     not_computable: Message | None = None
 
 
@@ -131,7 +135,8 @@ class Money(msgspec.Struct, frozen=True, kw_only=True):
     """What a variant's LLM calls cost against control, in US dollars.
 
     `cost_per_incremental_usd` is the extra cost per extra conversion of the primary metric; a bound of None is
-    unbounded. `not_computable` says why there is none.
+    unbounded. `saving_per_1000_usd` is what 1,000 units cost less than under control (negative: more).
+    `not_computable` says why there is no cost at all, or why the cost per conversion has no bound.
     """
 
     variant: str
@@ -143,6 +148,9 @@ class Money(msgspec.Struct, frozen=True, kw_only=True):
     cost_per_incremental_usd: float | None = None
     cost_per_incremental_ci_lower: float | None = None
     cost_per_incremental_ci_upper: float | None = None
+    saving_per_1000_usd: float | None = None
+    saving_per_1000_ci_lower: float | None = None
+    saving_per_1000_ci_upper: float | None = None
     not_computable: Message | None = None
 
 

@@ -1,0 +1,5 @@
+"""The statistics: pure functions over mergeable summaries. `build_report` is the way in; see the modules for the parts."""
+
+from genux_server.stats.report import build_report
+
+__all__ = ["build_report"]

@@ -1,0 +1,228 @@
+"""One treatment against control on one metric, in every validity that applies."""
+
+import dataclasses
+import datetime as dt
+from typing import Literal
+
+from scipy import special
+
+from genux.specs import MetricSpec
+from genux_server.model import Comparison, Message
+from genux_server.stats.combine import Pair, is_binary, pair_up
+from genux_server.stats.contrast import Contrast
+from genux_server.stats.estimates import Estimate
+from genux_server.stats.frame import Frame
+from genux_server.stats.groupseq import boundaries, planned
+from genux_server.stats.looks import DayCount, Look, looks_so_far
+from genux_server.stats.means import welch
+from genux_server.stats.messages import message
+from genux_server.stats.moments import mean_of, total_of
+from genux_server.stats.proportions import score_contrast
+from genux_server.stats.sequential import always_valid, one_sided_multiplier, tuning
+
+__all__ = ["MOMENT_KINDS", "Decided", "always_comparison", "compare", "guardrail_state", "planned_looks"]
+
+MOMENT_KINDS = frozenset({"proportion", "mean", "count", "ratio", "retention"})
+"""Kinds of metric that moments are enough for."""
+
+Validity = Literal["fixed", "always", "planned"]
+GuardrailState = Literal["safe", "harmed", "unclear", "quiet"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decided:
+    """A comparison with the contrast it was written from; the first of a list is the one that decides."""
+
+    comparison: Comparison
+    contrast: Contrast | None
+    pair: Pair
+    look: Look | None = None
+    look_number: int = 0
+
+    def with_comparison(self, comparison: Comparison) -> "Decided":
+        """The same, with the comparison said anew."""
+        return dataclasses.replace(self, comparison=comparison)
+
+
+def compare(frame: Frame, metric: MetricSpec, treatment: str) -> list[Decided]:
+    """All comparisons of a treatment with control, the one that decides first.
+
+    One look: the fixed test alone. Else the planned test (primary with a horizon), the confidence sequence, and the
+    fixed test beside them.
+    """
+    if metric.kind not in MOMENT_KINDS:
+        reason = message("kind_unsupported", kind=metric.kind)
+        validity: Validity = "fixed" if frame.facts.one_look else "always"
+        return [_refused(frame, treatment, validity, "none", reason, Pair(None, None, 0))]
+    pair = pair_up(frame.moments(metric.key), frame.control, treatment)
+    fixed = _fixed(frame, metric, treatment, pair)
+    if frame.facts.one_look:
+        return [fixed]
+    always = _always(frame, metric, treatment, pair)
+    if metric is frame.primary and frame.facts.experiment.plan.horizon_units:
+        return [_planned(frame, metric, treatment), always, fixed]
+    return [always, fixed]
+
+
+def _fixed(frame: Frame, metric: MetricSpec, treatment: str, pair: Pair) -> Decided:
+    c, t = pair.raw_control, pair.raw_treatment
+    if c is not None and t is not None and metric.kind in {"proportion", "retention"} and is_binary(c) and is_binary(t):
+        contrast = score_contrast(total_of(c, "y"), c.n, total_of(t, "y"), t.n, frame.alpha)
+        return _decided(frame, metric, treatment, "fixed", "score", contrast, pair)
+    method = "delta_fieller" if metric.kind == "ratio" else "welch_fieller"
+    contrast = welch(pair.control, pair.treatment, frame.alpha) if pair.control and pair.treatment else None
+    return _decided(frame, metric, treatment, "fixed", method, contrast, pair)
+
+
+def always_comparison(frame: Frame, treatment: str, control: Estimate, arm: Estimate) -> Contrast | None:
+    """Two arms by the confidence sequence tuned to the experiment's plan."""
+    rho2 = tuning(frame.tuned_units(treatment), frame.alpha)
+    return always_valid(control, arm, rho2, frame.alpha)
+
+
+def _always(frame: Frame, metric: MetricSpec, treatment: str, pair: Pair) -> Decided:
+    contrast = (
+        always_comparison(frame, treatment, pair.control, pair.treatment) if pair.control and pair.treatment else None
+    )
+    return _decided(frame, metric, treatment, "always", "confidence_sequence", contrast, pair)
+
+
+def planned_looks(frame: Frame, metric: MetricSpec) -> list[Look]:
+    """The looks of the plan that have taken place, from the metric's own days."""
+    plan = frame.facts.experiment.plan
+    if frame.facts.one_look or not plan.horizon_units:
+        return []
+    days = [
+        DayCount(
+            day,
+            sum(cell.moments.n for cell in frame.cells(metric.key, day)),
+            sum(cell.pending for cell in frame.cells(metric.key, day)),
+        )
+        for day in frame.days(metric.key)
+    ]
+    today = frame.facts.as_of.astimezone(dt.UTC).date()
+    return looks_so_far(days, plan.horizon_units, plan.looks, today)
+
+
+def _planned(frame: Frame, metric: MetricSpec, treatment: str) -> Decided:
+    """The first look at which the boundary was crossed, else the latest: what came later cannot undo a crossing."""
+    plan = frame.facts.experiment.plan
+    looks = planned_looks(frame, metric)
+    if not looks:
+        matured = sum(cell.moments.n for cell in frame.cells(metric.key))
+        first = -(-plan.horizon_units // plan.looks)
+        reason = message("before_first_look", units=first, matured=matured)
+        return _refused(frame, treatment, "planned", "group_sequential", reason, Pair(None, None, 0))
+    fractions = tuple(look.fraction for look in looks)
+    bounds = boundaries(fractions, frame.alpha)
+    pair = Pair(None, None, 0)
+    for number, (look, bound) in enumerate(zip(looks, bounds, strict=True), 1):
+        pair = pair_up(frame.moments(metric.key, look.day), frame.control, treatment)
+        if pair.control is None or pair.treatment is None:
+            continue
+        se = (pair.control.variance + pair.treatment.variance) ** 0.5
+        crossed = abs(pair.treatment.value - pair.control.value) > bound * se
+        if crossed or number == len(looks):
+            contrast = planned(pair.control, pair.treatment, fractions[:number], frame.alpha)
+            decided = _decided(frame, metric, treatment, "planned", "group_sequential", contrast, pair)
+            return dataclasses.replace(decided, look=look, look_number=number)
+    return _decided(frame, metric, treatment, "planned", "group_sequential", None, pair)
+
+
+def _decided(
+    frame: Frame,
+    metric: MetricSpec,
+    treatment: str,
+    validity: Validity,
+    method: str,
+    contrast: Contrast | None,
+    pair: Pair,
+) -> Decided:
+    if contrast is None:
+        return _refused(frame, treatment, validity, method, _why(frame, metric, treatment, pair), pair)
+    better = (contrast.effect > 0) == (metric.direction == "increase")
+    comparison = Comparison(
+        variant=treatment,
+        control=frame.control,
+        validity=validity,
+        method=method,
+        level=1.0 - frame.alpha,
+        effect=contrast.effect,
+        se=contrast.se,
+        effect_ci_lower=contrast.lower,
+        effect_ci_upper=contrast.upper,
+        lift=contrast.lift,
+        lift_ci_lower=contrast.lift_lower,
+        lift_ci_upper=contrast.lift_upper,
+        statistic=contrast.statistic,
+        p_value=contrast.p_value,
+        beats_control=better if contrast.significant else None,
+    )
+    return Decided(comparison, contrast, pair)
+
+
+def _refused(frame: Frame, treatment: str, validity: Validity, method: str, reason: Message, pair: Pair) -> Decided:
+    comparison = Comparison(
+        variant=treatment,
+        control=frame.control,
+        validity=validity,
+        method=method,
+        level=1.0 - frame.alpha,
+        not_computable=reason,
+    )
+    return Decided(comparison, None, pair)
+
+
+def _why(frame: Frame, metric: MetricSpec, treatment: str, pair: Pair) -> Message:
+    by_epoch = frame.moments(metric.key)
+    c, t = (sum(arms[k].n for arms in by_epoch.values() if k in arms) for k in (frame.control, treatment))
+    if pair.control is None or pair.treatment is None:
+        if min(c, t) < 2:
+            return message("too_few_units", control=c, treatment=t)
+        if metric.kind == "ratio" and any(
+            "d" in m.components and m.n and mean_of(m, "d") == 0.0 for arms in by_epoch.values() for m in arms.values()
+        ):
+            return message("no_denominator")
+        return message("no_common_epoch")
+    if metric.kind in {"proportion", "retention"}:
+        if pair.control.value == pair.treatment.value == 0.0:
+            return message("no_conversions")
+        if pair.control.value == pair.treatment.value == 1.0:
+            return message("all_converted")
+    return message("no_variation")
+
+
+def guardrail_state(frame: Frame, metric: MetricSpec, decided: Decided) -> GuardrailState:
+    """Whether a guardrail is harmed, one-sided at the plan's alpha.
+
+    Without a margin: `harmed` when the two-sided result is worse, else `quiet`. With one: `harmed` when the harm is
+    shown to exceed the margin, `safe` when it is shown not to, else `unclear`. A relative margin is taken of control's
+    figure with its own uncertainty: the tested quantity is treatment - (1 +- margin) control.
+    """
+    c, t, contrast = decided.pair.control, decided.pair.treatment, decided.contrast
+    if contrast is None or c is None or t is None:
+        return "unclear"
+    if metric.margin is None:
+        return "harmed" if decided.comparison.beats_control is False else "quiet"
+    sign = 1.0 if metric.direction == "increase" else -1.0
+    if metric.margin_relative:
+        # The tolerated figure is |control| worse by the margin; its uncertainty is control's, scaled.
+        factor = 1.0 - sign * metric.margin * (1.0 if c.value >= 0.0 else -1.0)
+        gain = sign * (t.value - factor * c.value)
+        se = (t.variance + factor**2 * c.variance) ** 0.5
+    else:
+        gain = sign * (t.value - c.value) + metric.margin
+        se = contrast.se
+    reach = _one_sided_reach(frame, decided) * se
+    if gain - reach > 0.0:
+        return "safe"
+    return "harmed" if gain + reach < 0.0 else "unclear"
+
+
+def _one_sided_reach(frame: Frame, decided: Decided) -> float:
+    contrast, pair = decided.contrast, decided.pair
+    assert contrast is not None and pair.control is not None and pair.treatment is not None
+    if decided.comparison.validity == "fixed":
+        return float(-special.stdtrit(contrast.df, frame.alpha))
+    rho2 = tuning(frame.tuned_units(decided.comparison.variant), 2.0 * frame.alpha)
+    return one_sided_multiplier(pair.control.n + pair.treatment.n, rho2, frame.alpha)
