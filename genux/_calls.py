@@ -3,6 +3,7 @@
 from genux._context import current_call, current_feature, current_unit
 from genux._events import Emitter
 from genux._guard import Guard
+from genux._overrides import overrides
 from genux.llm._recorder import CallContext
 from genux.wire import Call
 
@@ -21,8 +22,9 @@ class CallRecorder:
         unit = current_unit.get()
         current_call.set((unit, call_id))
         if unit is None:
-            return CallContext(feature=current_feature.get())
+            return CallContext(at=overrides.now(), feature=current_feature.get())
         return CallContext(
+            at=overrides.now(),
             unit_id=unit.unit_id,
             unit_kind=unit.unit_kind,
             feature=current_feature.get(),

@@ -87,9 +87,9 @@ class Probe:
         self.seen = False
         self.finished = False
         self.call_id = uuid7()
-        self.at = dt.datetime.now(dt.UTC)
         self.parent = enclosing.get()
         self.context: CallContext = recorder.call_started(self.call_id) if self.parent is None else self.parent.context
+        self.at = self.context.at or dt.datetime.now(dt.UTC)
         self._token: contextvars.Token[Probe | None] | None = None
         self.started = self.attempt_at = 0.0
 

@@ -1,5 +1,6 @@
 """What the wrapper needs from whoever measures: a context to stamp on a call, and a place to put it."""
 
+import datetime as dt
 from typing import Protocol
 
 import msgspec
@@ -10,8 +11,9 @@ __all__ = ["CallContext", "Recorder"]
 
 
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Who a call is made for, read once when the call begins."""
+    """Who a call is made for, read once when it begins; `at` is that moment, None for the wrapper's own clock."""
 
+    at: dt.datetime | None = None
     unit_id: str = ""
     unit_kind: str = "user"
     feature: str = ""

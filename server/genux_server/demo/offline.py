@@ -4,7 +4,8 @@ import collections
 import datetime as dt
 from collections.abc import Iterator
 
-from genux.assignment import assign, compile_snapshot, snapshot_experiment
+from genux.assignment import assign, compile_snapshot
+from genux.config import snapshot_experiment
 from genux.wire import Snapshot
 from genux_server.demo.visitors import (
     BASE_ACCEPTED,
