@@ -1,0 +1,210 @@
+"""`genux serve`, `worker`, `migrate` and `keys`: the service, and what an operator does to it."""
+
+import json
+import logging
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from genux_server import migrate as migrations
+from genux_server.config import Config
+from genux_server.service import bootstrap, people, snapshot
+from genux_server.service import keys as key_verbs
+from genux_server.service.bootstrap import Credentials
+from genux_server.service.keys import KeyKind
+from genux_server.store import Store
+
+__all__ = ["keys", "migrate", "serve", "worker"]
+
+_data = click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Directory of everything kept.")
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port; 0 picks a free one.  [default: 8321]")
+@_data
+@click.option("--no-worker", is_flag=True, help="Only answer HTTP; `genux worker` runs elsewhere.")
+@click.option(
+    "--print-keys-json",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write address and keys to this file (mode 0600); keys in it that still work are kept.",
+)
+def serve(
+    *, host: str | None, port: int | None, data: Path | None, no_worker: bool, print_keys_json: Path | None
+) -> None:
+    """Run the service: web, worker, SQLite and lake under one directory, until Ctrl-C."""
+    from genux_server.cli.processes import free_port, run_web, supervised_worker, wait_for_port
+
+    config = Config.from_env(host=host, port=port, data=data)
+    config = replace(config, port=config.port or free_port(config.host), data=config.data.absolute())
+    wait_for_port(config.host, config.port)
+    with _opened(config) as store:
+        made = bootstrap.first_start(store, config)
+        snapshot.refresh_all_versions(store)
+        if print_keys_json is not None:
+            _write_keys(store, config, made, print_keys_json)
+    _print_welcome(config, made)
+    if no_worker:
+        run_web(config)
+    else:
+        with supervised_worker(config):
+            run_web(config)
+
+
+@click.command()
+@_data
+def worker(*, data: Path | None) -> None:
+    """Carry the inbox into the lake and keep reports fresh; one is active, others stand by."""
+    from genux_server.cli.processes import stop_with_parent
+    from genux_server.service.services import Services
+    from genux_server.service.worker import Worker
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    stop_with_parent(stop.set)
+    services = Services(Config.from_env(data=data))
+    Worker(services.store, services.lake, services.config).run(stop)
+    services.store.close()
+
+
+@click.command()
+@_data
+@click.option("--down", "revision", help="Go back to this revision; `base` drops every table.")
+def migrate(*, data: Path | None, revision: str | None) -> None:
+    """Bring the database's tables to this version of genux (`serve` does so by itself)."""
+    config = Config.from_env(data=data)
+    with _opened(config, upgrade=revision is None) as store:
+        if revision is not None:
+            click.confirm(f"Go back to {revision}? What newer tables hold is lost.", abort=True)
+            migrations.downgrade(store, revision)
+        click.echo(f"at {', '.join(str(each) for each in migrations.revisions(store))}")
+
+
+@click.group()
+@_data
+@click.pass_context
+def keys(ctx: click.Context, *, data: Path | None) -> None:
+    """API keys and passwords of this installation, without a login: for whoever owns the database."""
+    ctx.obj = Config.from_env(data=data)
+
+
+@keys.command("create")
+@click.option("--kind", type=click.Choice(["server", "browser", "admin"]), default="server", show_default=True)
+@click.option("--project", default="default", show_default=True)
+@click.option("--environment", default="dev", show_default=True)
+@click.option("--name", default="", help="What it is for.")
+@click.pass_obj
+def create_key(config: Config, *, kind: KeyKind, project: str, environment: str, name: str) -> None:
+    """Make a key and print it, once."""
+    with _opened(config) as store:
+        scope = bootstrap.find_scope(store, project, environment, actor="command line")
+        click.echo(key_verbs.create(store, scope, kind, name).secret)
+
+
+@keys.command("list")
+@click.option("--project", default="default", show_default=True)
+@click.pass_obj
+def list_keys(config: Config, *, project: str) -> None:
+    """A project's keys."""
+    with _opened(config) as store:
+        scope = bootstrap.find_scope(store, project, bootstrap.ENVIRONMENTS[0])
+        for key in key_verbs.list_keys(store, scope):
+            state = (
+                "revoked" if key.revoked_at else f"last used {key.last_used_at:%Y-%m-%d}" if key.last_used_at else ""
+            )
+            click.echo(f"{key.id:>4}  {key.prefix}…  {key.kind:<8}{key.environment:<9}{key.name}  {state}".rstrip())
+
+
+@keys.command("revoke")
+@click.argument("key_id", type=int)
+@click.option("--project", default="default", show_default=True)
+@click.pass_obj
+def revoke_key(config: Config, *, key_id: int, project: str) -> None:
+    """Refuse a key from now on."""
+    with _opened(config) as store:
+        key_verbs.revoke(store, bootstrap.find_scope(store, project, bootstrap.ENVIRONMENTS[0], "command line"), key_id)
+
+
+@keys.command("password")
+@click.argument("email")
+@click.pass_obj
+def reset_password(config: Config, *, email: str) -> None:
+    """Give a person a new password and print it, once."""
+    password = secrets.token_urlsafe(12)
+    with _opened(config) as store:
+        people.set_password(store, email, password)
+    click.echo(password)
+
+
+@contextmanager
+def _opened(config: Config, *, upgrade: bool = True) -> Iterator[Store]:
+    config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = Store(config.control_url, config.inbox_url)
+    try:
+        if upgrade:
+            migrations.upgrade(store)
+        yield store
+    finally:
+        store.close()
+
+
+def _write_keys(store: Store, config: Config, made: Credentials | None, path: Path) -> None:
+    kept = _kept_keys(store, path)
+    if made is not None:
+        content = {name: getattr(made, name) for name in made.__struct_fields__}
+    elif kept is not None:
+        content = kept
+    else:
+        scope = bootstrap.find_scope(store, bootstrap.PROJECT, bootstrap.ENVIRONMENTS[0], actor="command line")
+        minted = bootstrap.mint_keys(store, scope, f"for {path.name}")
+        content = {
+            "project": scope.project,
+            "environment": scope.environment,
+            **{f"{kind}_key": secret for kind, secret in minted.items()},
+        }
+    text = json.dumps({"url": config.url, **content}, indent=2) + "\n"
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    partial.replace(path)
+
+
+def _kept_keys(store: Store, path: Path) -> dict[str, str] | None:
+    try:
+        content: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        works = all(key_verbs.authenticate(store, content[name]) for name in ("server_key", "browser_key", "admin_key"))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return content if works else None
+
+
+def _print_welcome(config: Config, made: Credentials | None) -> None:
+    click.echo(f"genux is at {config.url} (data in {config.data})")
+    if made is None:
+        return
+    click.echo(
+        f"""
+This is the first start. Keep these, they are shown once:
+
+  login       {made.admin_email}  password {made.admin_password}
+
+  export GENUX_URL={config.url}
+  export GENUX_API_KEY={made.server_key}
+
+  browser key {made.browser_key}
+  admin key   {made.admin_key}
+
+They belong to {made.project}/{made.environment}; `genux keys create --environment prod` makes others.
+"""
+    )
+    if not config.secure_cookies and config.host not in {"127.0.0.1", "localhost", "::1"}:
+        click.echo("Others can reach this address: put TLS in front of it and set GENUX_SECURE_COOKIES=1.", err=True)
