@@ -22,6 +22,13 @@ Status = Literal["ok", "error", "cancelled", "abandoned"]
 enclosing: contextvars.ContextVar["Probe | None"] = contextvars.ContextVar("genux_enclosing_call", default=None)
 """The call being made in this context. A call made inside another is an attempt of the outer, never a second call."""
 
+# What openai would have raised for the statuses that it tries again.
+_STATUS_ERRORS = {
+    408: "APIStatusError",
+    409: "ConflictError",
+    429: "RateLimitError",
+    **dict.fromkeys(range(500, 600), "InternalServerError"),
+}
 _WHY_UNREAD = {"error": "failed", "cancelled": "not_read", "abandoned": "not_read"}
 
 
@@ -146,14 +153,14 @@ class Probe:
             error: what ended the attempt, as the HTTP library raised it.
         """
         now = perf_counter()
-        response = getattr(error, "response", None)
+        http_status = getattr(getattr(error, "response", None), "status_code", 0)
         self.attempts.append(
             Attempt(
                 model=self.requested_model,
                 provider=self.provider,
                 status="error",
-                error_type=type(error).__name__ if error is not None else "",
-                http_status=getattr(response, "status_code", 0),
+                error_type=_STATUS_ERRORS.get(http_status) or type(error).__name__,
+                http_status=http_status,
                 latency_seconds=now - self.attempt_at,
                 waited_seconds=wait_seconds,
             )

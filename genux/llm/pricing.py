@@ -24,10 +24,9 @@ _UNBILLED_METHODS = (".get", ".delete")
 # Without a known provider only names that nobody else can serve identify a price; open weights run anywhere.
 _NAMED_BY_MODEL = frozenset({"anthropic", "google", "openai"})
 _OPEN_WEIGHTS = ("gemma", "gpt-oss", "whisper")
+_OPENAI_EMBEDDINGS = "text-embedding-"
 _TOKEN_PRICES = frozenset({"input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok"})
 _AUDIO_PRICES = frozenset({"input_audio_mtok", "output_audio_mtok", "cache_audio_read_mtok"})
-# Charged per request or hour beside the tokens, for tools that a usage object does not count.
-_SIDE_PRICES = frozenset({"web_searches_kcount", "storage_searches_kcount", "requests_kcount"})
 
 
 class Quote(NamedTuple):
@@ -202,6 +201,8 @@ def _resolve(provider: str, model: str, tier: str, when: dt.date) -> _Rates | st
         version = importlib.import_module("genai_prices").__version__
     except ImportError:
         return "pricing_unavailable"
+    if not provider and model.startswith(_OPENAI_EMBEDDINGS):
+        provider = "openai"
     try:
         found_provider, info = snapshot.find_provider_model(model, None, provider or None, None)
     except LookupError:
