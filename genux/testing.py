@@ -31,6 +31,7 @@ __all__ = [
     "Response",
     "Transport",
     "WsgiTransport",
+    "clock",
     "force",
     "frozen_clock",
     "in_process_service",
@@ -114,12 +115,19 @@ class FrozenClock:
 
 @contextmanager
 def frozen_clock(now: dt.datetime) -> Iterator[FrozenClock]:
-    """Give events and resume tokens this time instead of the machine's."""
-    clock = FrozenClock(now)
+    """Give events, calls and resume tokens this time instead of the machine's."""
+    frozen = FrozenClock(now)
+    with clock(lambda: frozen.now):
+        yield frozen
+
+
+@contextmanager
+def clock(now: Callable[[], dt.datetime]) -> Iterator[None]:
+    """Give events, calls and resume tokens the aware time that `now()` answers instead of the machine's."""
     before = overrides.now
-    overrides.now = lambda: clock.now
+    overrides.now = now
     try:
-        yield clock
+        yield
     finally:
         overrides.now = before
 

@@ -126,7 +126,7 @@ def _play(
 ) -> int:
     """Plays the visitors; the number of calls to the model."""
     import genux
-    from genux_server.demo.model_server import articles
+    from genux_server.demo.corpus import articles
     from genux_server.demo.play import Feature, play
 
     gx = genux.Client(service.url, service.server_key, directory=folder / "outbox", strict=True)

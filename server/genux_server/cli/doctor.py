@@ -10,7 +10,7 @@ from genux import doctor as sdk
 
 __all__ = ["doctor"]
 
-_MARKS = {"ok": "[green]✓ ok[/]", "warn": "[yellow]! warn[/]", "fail": "[red]✗ fail[/]"}
+_MARKS = {"ok": "[green]✓ ok[/]", "warning": "[yellow]! warning[/]", "problem": "[red]✗ problem[/]"}
 
 
 @click.command()
@@ -18,13 +18,13 @@ _MARKS = {"ok": "[green]✓ ok[/]", "warn": "[yellow]! warn[/]", "fail": "[red]�
 def doctor(*, as_json: bool) -> None:
     """Check configuration, service, key, clock, snapshot and outbox of the SDK in this environment."""
     findings = sdk.diagnose()
-    failed = any(finding.status == "fail" for finding in findings)
+    failed = any(finding.status == "problem" for finding in findings)
     if as_json:
         click.echo(json.dumps([{name: getattr(f, name) for name in f.__struct_fields__} for f in findings], indent=2))
     else:
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         for finding in findings:
-            table.add_row(_MARKS.get(finding.status, finding.status), finding.code, finding.message)
+            table.add_row(_MARKS[finding.status], finding.code, finding.message)
             if finding.advice:
                 table.add_row("", "", f"[dim]{finding.advice}[/]")
         Console().print(table)

@@ -21,7 +21,8 @@ def to_markdown(report: Report) -> str:
     if report.simulated:
         lines += ["", f"> Simulated: {_escape(report.simulated)}"]
     for section in outline(report):
-        lines += ["", f"## {_escape(section.title)}", ""]
+        if section.title:
+            lines += ["", f"## {_escape(section.title)}", ""]
         lines += [f"- {_escape(line)}" for line in section.lines]
         if section.rows:
             kept = [i for i, name in enumerate(section.header) if name]

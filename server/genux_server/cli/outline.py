@@ -2,21 +2,26 @@
 
 import dataclasses
 
+import msgspec
+
 from genux_server.model import Check, Comparison, MetricReport, Money, Report
 from genux_server.pages import format as fmt
 
 __all__ = ["Section", "outline"]
 
 _VALIDITY = {
-    "planned": "valid at the planned looks",
-    "always": "valid at every look",
-    "fixed": "valid for one look",
+    "planned": "at planned looks",
+    "always": "at every look",
+    "fixed": "for one look",
 }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with sentences and, where there is something to compare, one table. The first column is text."""
+    """A heading with sentences and, where there is something to compare, a table whose first column is text.
+
+    Without a title it goes on with the section before; a column without a heading is left out.
+    """
 
     title: str
     lines: tuple[str, ...] = ()
@@ -26,7 +31,8 @@ class Section:
 
 def outline(report: Report) -> list[Section]:
     """The parts of a report in the order a reader needs them; empty ones are left out."""
-    sections = [_health(report), *(_metric(metric) for metric in report.metrics), _funnel(report), _economics(report)]
+    metrics = [section for metric in report.metrics for section in _metric(metric)]
+    sections = [_health(report), *metrics, _funnel(report), _economics(report)]
     return [section for section in sections if section is not None]
 
 
@@ -45,47 +51,50 @@ def _check(check: Check) -> str:
     return f"{check.status.upper()}: {check.message.text}{advice}"
 
 
-def _metric(metric: MetricReport) -> Section:
+def _metric(metric: MetricReport) -> list[Section]:
     quantity = fmt.quantity(metric.kind, metric.unit)
-    by_variant: dict[str, list[Comparison]] = {}
-    for comparison in metric.comparisons:
-        by_variant.setdefault(comparison.variant, []).append(comparison)
-    rows: list[tuple[str, ...]] = []
-    for arm in metric.arms:
-        figures = (
+    is_share = metric.kind == "proportion"
+    arms = tuple(
+        (
+            arm.variant,
             fmt.count(arm.n_units),
-            fmt.count(arm.total) if metric.kind == "proportion" else "",
+            fmt.count(arm.total) if is_share else "",
             quantity.value(arm.value),
+            quantity.interval(arm.ci_lower, arm.ci_upper),
+            fmt.count(arm.pending) if arm.pending else "",
         )
-        compared = by_variant.get(arm.variant, [])
-        if not compared:
-            rows.append((arm.variant, *figures, "", "", "", ""))
-        for i, comparison in enumerate(compared):
-            rows.append((*((arm.variant, *figures) if i == 0 else ("", "", "", "")), *_compared(metric, comparison)))
-    title = f"{metric.label or metric.key} ({metric.role}, {metric.kind})"
+        for arm in metric.arms
+    )
     header = (
         "variant",
         "units",
-        "conversions" if metric.kind == "proportion" else "",
+        "conversions" if is_share else "",
         "value",
-        "effect",
-        "95 % interval" if not metric.comparisons else f"{100 * metric.comparisons[0].level:g} % interval",
-        "lift",
-        "evidence",
+        "interval",
+        "not matured" if any(arm.pending for arm in metric.arms) else "",
     )
-    return Section(title, tuple(note.text for note in metric.notes), header, tuple(rows))
+    title = f"{metric.label or metric.key} ({metric.role}, {metric.kind})"
+    sections = [Section(title, tuple(note.text for note in metric.notes), header, arms)]
+    if metric.comparisons:
+        against = f"against {metric.comparisons[0].control}"
+        level = f"{100 * metric.comparisons[0].level:g} % interval"
+        rows = tuple(_compared(metric, comparison) for comparison in metric.comparisons)
+        sections.append(Section("", (), (against, "effect", level, "lift", "p", "valid"), rows))
+    return sections
 
 
 def _compared(metric: MetricReport, c: Comparison) -> tuple[str, ...]:
     if c.not_computable is not None:
-        return "not computable", c.not_computable.text, "", _VALIDITY[c.validity]
+        return c.variant, "not computable", c.not_computable.text, "", "", _VALIDITY[c.validity]
     quantity = fmt.quantity(metric.kind, metric.unit)
-    evidence = f"{fmt.p_value(c.p_value)}, {_VALIDITY[c.validity]}" if c.p_value is not None else _VALIDITY[c.validity]
+    bare = msgspec.structs.replace(quantity, effect_suffix="")
     return (
+        c.variant,
         quantity.effect(c.effect, c.effect_ci_lower, c.effect_ci_upper),
-        quantity.effect_interval(c.effect_ci_lower, c.effect_ci_upper),
+        bare.effect_interval(c.effect_ci_lower, c.effect_ci_upper),
         fmt.lift(c.lift, c.lift_ci_lower, c.lift_ci_upper)[0] if c.lift is not None else "",
-        evidence,
+        fmt.p_value(c.p_value).removeprefix("p ").removeprefix("= "),
+        _VALIDITY[c.validity],
     )
 
 

@@ -42,7 +42,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
 
 
 def _print_section(section: Section, console: Console) -> None:
-    console.print(f"\n[bold]{section.title}[/]")
+    console.print(f"\n[bold]{section.title}[/]" if section.title else "")
     for line in section.lines:
         text = Text(line)
         word = line.split(":", 1)[0]
@@ -54,8 +54,8 @@ def _print_section(section: Section, console: Console) -> None:
     kept = [i for i, name in enumerate(section.header) if name]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for i in kept:
-        words = i == 0 or section.header[i] in {"evidence", "served models"}
-        table.add_column(section.header[i], justify="left" if words else "right", overflow="fold")
+        words = i == 0 or section.header[i] in {"valid", "served models"}
+        table.add_column(section.header[i], justify="left" if words else "right")
     for row in section.rows:
         table.add_row(*(row[i] for i in kept))
     console.print(table)

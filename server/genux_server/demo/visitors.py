@@ -103,6 +103,7 @@ def journey(visit: Visit, surface: str, accepted_share: float) -> Journey:
         accepted_share: planted share of exposed visitors who accept an answer, 0 to what the surface lets through.
     """
     shown = [("surface_shown", 0.0)]
+    gates: tuple[tuple[str, float], ...]
     if surface == "chat":
         gates = (("surface_focused", _FOCUS), ("input_started", _START), ("prompt_sent", _SEND))
         think = _CHAT_SECONDS * visit.pace
@@ -163,13 +164,13 @@ def metric_specs() -> list[MetricSpec]:
     return [
         MetricSpec(
             key="accepted",
-            label="accepted an answer",
+            label="accepted answers",
             numerator=Measure(event="answer_accepted"),
             window_seconds=WINDOW_SECONDS,
         ),
         MetricSpec(
             key="asked",
-            label="sent a prompt",
+            label="prompts sent",
             numerator=Measure(event="prompt_sent"),
             window_seconds=WINDOW_SECONDS,
         ),
