@@ -5,5 +5,6 @@ written as ibis expressions and knows no dialect of SQL; DuckDB runs them over P
 """
 
 from genux_server.engine._lake import compute_facts
+from genux_server.engine.file import FileMetric, facts_from_file, parse_metric
 
-__all__ = ["compute_facts"]
+__all__ = ["FileMetric", "compute_facts", "facts_from_file", "parse_metric"]

@@ -26,7 +26,8 @@ class Column:
     Attributes:
         metric: the metric's key.
         components: name of the column by component, in the order of `Moments.components`.
-        matured: name of a boolean column: the unit's window has closed.
+        matured: name of a boolean column: the unit counts, because its window has closed.
+        waits: whether units that do not count yet will: they are pending.
         cap_quantile: 1 for none.
         outlier: whether one unit's share of the sum means anything.
     """
@@ -34,6 +35,7 @@ class Column:
     metric: str
     components: Mapping[str, str]
     matured: str
+    waits: bool = True
     cap_quantile: float = 1.0
     outlier: bool = True
 
@@ -138,7 +140,7 @@ def _cell(row: Mapping[str, Any], number: int, column: Column, where: Mapping[st
             minimum=row[f"{number}:min"] or 0.0,
             maximum=row[f"{number}:max"] or 0.0,
         ),
-        pending=row["n_units"] - n,
+        pending=row["n_units"] - n if column.waits else 0,
         capped=row.get(f"{number}:capped", 0),
         **where,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from tempfile import TemporaryDirectory
 
 import ibis
 import ibis.expr.types as ir
@@ -14,12 +15,13 @@ _numbers = count()
 
 @contextmanager
 def duckdb_connection() -> Iterator[ibis.BaseBackend]:
-    """A DuckDB of its own, in memory, with UTC as its time zone; what does not fit spills to a temporary file."""
-    connection = ibis.duckdb.connect()
-    try:
-        yield connection
-    finally:
-        connection.disconnect()
+    """A DuckDB of its own, in memory, with UTC as its time zone; what does not fit spills to a temporary folder."""
+    with TemporaryDirectory(prefix="genux-") as folder:
+        connection = ibis.duckdb.connect(temp_directory=folder)
+        try:
+            yield connection
+        finally:
+            connection.disconnect()
 
 
 def stored(rows: ir.Table) -> ir.Table:

@@ -5,6 +5,7 @@ import datetime as dt
 import msgspec
 
 from genux.specs import ExperimentSpec, MetricSpec
+from genux_server.model.report import Message
 
 __all__ = [
     "ArmCount",
@@ -139,6 +140,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         forced_exposures, unknown_variant_exposures, duplicate_events: left out, counted.
         other_kind_exposures: of another kind of unit than the experiment's: left out, counted.
         assigned_not_exposed: by variant, where the SDK reported it.
+        remarks: what else a reader must know of the data, such as values that were missing.
         one_look: True where the data is looked at once (`genux analyze`), so that a plain test is valid.
     """
 
@@ -158,4 +160,5 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     calls: list[CallFacts] = msgspec.field(default_factory=list)
     funnel: list[FunnelCount] = msgspec.field(default_factory=list)
     outliers: list[Outlier] = msgspec.field(default_factory=list)
+    remarks: list[Message] = msgspec.field(default_factory=list)
     one_look: bool = False
