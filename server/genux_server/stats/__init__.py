@@ -1,4 +1,4 @@
-"""The statistics: pure functions over mergeable summaries. `build_report` is the way in; see the modules for the parts."""
+"""The statistics: pure functions over mergeable summaries; `build_report` is the way in."""
 
 from genux_server.stats.report import build_report
 

@@ -2,9 +2,8 @@
 
 import dataclasses
 import datetime as dt
+import math
 from typing import Literal
-
-from scipy import special
 
 from genux.specs import MetricSpec
 from genux_server.model import Comparison, Message
@@ -18,15 +17,17 @@ from genux_server.stats.means import welch
 from genux_server.stats.messages import message
 from genux_server.stats.moments import mean_of, total_of
 from genux_server.stats.proportions import score_contrast
-from genux_server.stats.sequential import always_valid, one_sided_multiplier, tuning
+from genux_server.stats.sequential import always_valid, tuning
 
-__all__ = ["MOMENT_KINDS", "Decided", "always_comparison", "compare", "guardrail_state", "planned_looks"]
+__all__ = ["MOMENT_KINDS", "SHARE_KINDS", "Decided", "always_comparison", "compare", "within_range"]
 
 MOMENT_KINDS = frozenset({"proportion", "mean", "count", "ratio", "retention"})
 """Kinds of metric that moments are enough for."""
 
+SHARE_KINDS = frozenset({"proportion", "retention"})
+"""Kinds whose figure is a share of units."""
+
 Validity = Literal["fixed", "always", "planned"]
-GuardrailState = Literal["safe", "harmed", "unclear", "quiet"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def compare(frame: Frame, metric: MetricSpec, treatment: str) -> list[Decided]:
 
 def _fixed(frame: Frame, metric: MetricSpec, treatment: str, pair: Pair) -> Decided:
     c, t = pair.raw_control, pair.raw_treatment
-    if c is not None and t is not None and metric.kind in {"proportion", "retention"} and is_binary(c) and is_binary(t):
+    if c is not None and t is not None and metric.kind in SHARE_KINDS and is_binary(c) and is_binary(t):
         contrast = score_contrast(total_of(c, "y"), c.n, total_of(t, "y"), t.n, frame.alpha)
         return _decided(frame, metric, treatment, "fixed", "score", contrast, pair)
     method = "delta_fieller" if metric.kind == "ratio" else "welch_fieller"
@@ -87,7 +88,7 @@ def _always(frame: Frame, metric: MetricSpec, treatment: str, pair: Pair) -> Dec
     return _decided(frame, metric, treatment, "always", "confidence_sequence", contrast, pair)
 
 
-def planned_looks(frame: Frame, metric: MetricSpec) -> list[Look]:
+def _planned_looks(frame: Frame, metric: MetricSpec) -> list[Look]:
     """The looks of the plan that have taken place, from the metric's own days."""
     plan = frame.facts.experiment.plan
     if frame.facts.one_look or not plan.horizon_units:
@@ -105,28 +106,44 @@ def planned_looks(frame: Frame, metric: MetricSpec) -> list[Look]:
 
 
 def _planned(frame: Frame, metric: MetricSpec, treatment: str) -> Decided:
-    """The first look at which the boundary was crossed, else the latest: what came later cannot undo a crossing."""
+    """The latest look at which the boundary is crossed, else the latest look.
+
+    Repeated confidence intervals hold at all looks together, so a later look may sharpen an earlier crossing, and none
+    can undo it.
+    """
     plan = frame.facts.experiment.plan
-    looks = planned_looks(frame, metric)
+    looks = _planned_looks(frame, metric)
     if not looks:
         matured = sum(cell.moments.n for cell in frame.cells(metric.key))
-        first = -(-plan.horizon_units // plan.looks)
-        reason = message("before_first_look", units=first, matured=matured)
+        reason = message("before_first_look", units=-(-plan.horizon_units // plan.looks), matured=matured)
         return _refused(frame, treatment, "planned", "group_sequential", reason, Pair(None, None, 0))
     fractions = tuple(look.fraction for look in looks)
-    bounds = boundaries(fractions, frame.alpha)
-    pair = Pair(None, None, 0)
-    for number, (look, bound) in enumerate(zip(looks, bounds, strict=True), 1):
-        pair = pair_up(frame.moments(metric.key, look.day), frame.control, treatment)
-        if pair.control is None or pair.treatment is None:
-            continue
-        se = (pair.control.variance + pair.treatment.variance) ** 0.5
-        crossed = abs(pair.treatment.value - pair.control.value) > bound * se
-        if crossed or number == len(looks):
-            contrast = planned(pair.control, pair.treatment, fractions[:number], frame.alpha)
-            decided = _decided(frame, metric, treatment, "planned", "group_sequential", contrast, pair)
-            return dataclasses.replace(decided, look=look, look_number=number)
-    return _decided(frame, metric, treatment, "planned", "group_sequential", None, pair)
+    chosen = len(looks)
+    for number, bound in reversed(list(enumerate(boundaries(fractions, frame.alpha), 1))):
+        if _crossed(pair_up(frame.moments(metric.key, looks[number - 1].day), frame.control, treatment), bound):
+            chosen = number
+            break
+    look = looks[chosen - 1]
+    pair = pair_up(frame.moments(metric.key, look.day), frame.control, treatment)
+    contrast = None
+    if pair.control and pair.treatment:
+        contrast = planned(pair.control, pair.treatment, fractions[:chosen], frame.alpha)
+    decided = _decided(frame, metric, treatment, "planned", "group_sequential", contrast, pair)
+    return dataclasses.replace(decided, look=look, look_number=chosen)
+
+
+def _crossed(pair: Pair, bound: float) -> bool:
+    if pair.control is None or pair.treatment is None:
+        return False
+    reach = bound * math.sqrt(pair.control.variance + pair.treatment.variance)
+    return reach > 0.0 and abs(pair.treatment.value - pair.control.value) > reach
+
+
+def within_range(metric: MetricSpec, lower: float, upper: float) -> tuple[float, float]:
+    """An interval of a difference of shares, cut to -1 and 1, beyond which there is nothing."""
+    if metric.kind in SHARE_KINDS:
+        return max(-1.0, lower), min(1.0, upper)
+    return lower, upper
 
 
 def _decided(
@@ -140,6 +157,7 @@ def _decided(
 ) -> Decided:
     if contrast is None:
         return _refused(frame, treatment, validity, method, _why(frame, metric, treatment, pair), pair)
+    lower, upper = within_range(metric, contrast.lower, contrast.upper)
     better = (contrast.effect > 0) == (metric.direction == "increase")
     comparison = Comparison(
         variant=treatment,
@@ -149,8 +167,8 @@ def _decided(
         level=1.0 - frame.alpha,
         effect=contrast.effect,
         se=contrast.se,
-        effect_ci_lower=contrast.lower,
-        effect_ci_upper=contrast.upper,
+        effect_ci_lower=lower,
+        effect_ci_upper=upper,
         lift=contrast.lift,
         lift_ci_lower=contrast.lift_lower,
         lift_ci_upper=contrast.lift_upper,
@@ -184,45 +202,9 @@ def _why(frame: Frame, metric: MetricSpec, treatment: str, pair: Pair) -> Messag
         ):
             return message("no_denominator")
         return message("no_common_epoch")
-    if metric.kind in {"proportion", "retention"}:
+    if metric.kind in SHARE_KINDS:
         if pair.control.value == pair.treatment.value == 0.0:
             return message("no_conversions")
         if pair.control.value == pair.treatment.value == 1.0:
             return message("all_converted")
     return message("no_variation")
-
-
-def guardrail_state(frame: Frame, metric: MetricSpec, decided: Decided) -> GuardrailState:
-    """Whether a guardrail is harmed, one-sided at the plan's alpha.
-
-    Without a margin: `harmed` when the two-sided result is worse, else `quiet`. With one: `harmed` when the harm is
-    shown to exceed the margin, `safe` when it is shown not to, else `unclear`. A relative margin is taken of control's
-    figure with its own uncertainty: the tested quantity is treatment - (1 +- margin) control.
-    """
-    c, t, contrast = decided.pair.control, decided.pair.treatment, decided.contrast
-    if contrast is None or c is None or t is None:
-        return "unclear"
-    if metric.margin is None:
-        return "harmed" if decided.comparison.beats_control is False else "quiet"
-    sign = 1.0 if metric.direction == "increase" else -1.0
-    if metric.margin_relative:
-        # The tolerated figure is |control| worse by the margin; its uncertainty is control's, scaled.
-        factor = 1.0 - sign * metric.margin * (1.0 if c.value >= 0.0 else -1.0)
-        gain = sign * (t.value - factor * c.value)
-        se = (t.variance + factor**2 * c.variance) ** 0.5
-    else:
-        gain = sign * (t.value - c.value) + metric.margin
-        se = contrast.se
-    reach = _one_sided_reach(frame, decided) * se
-    if gain - reach > 0.0:
-        return "safe"
-    return "harmed" if gain + reach < 0.0 else "unclear"
-
-
-def _one_sided_reach(frame: Frame, decided: Decided) -> float:
-    contrast, pair = decided.contrast, decided.pair
-    assert contrast is not None and pair.control is not None and pair.treatment is not None
-    if decided.comparison.validity == "fixed":
-        return float(-special.stdtrit(contrast.df, frame.alpha))
-    rho2 = tuning(frame.tuned_units(decided.comparison.variant), 2.0 * frame.alpha)
-    return one_sided_multiplier(pair.control.n + pair.treatment.n, rho2, frame.alpha)

@@ -1,4 +1,4 @@
-"""Treatment against control at one critical value: the effect, its lift by Fieller, and the p-value that goes with both."""
+"""Treatment against control at one critical value: effect, lift by Fieller, and the p-value that goes with both."""
 
 import dataclasses
 import math

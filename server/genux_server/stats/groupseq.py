@@ -8,6 +8,7 @@ References:
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -106,11 +107,11 @@ def _legendre(n: int) -> tuple[Floats, Floats]:
 
 
 def _steps_after(fractions: Sequence[float]) -> list[float]:
-    return [later - earlier for earlier, later in zip(fractions, fractions[1:], strict=False)] + [math.inf]
+    return [later - earlier for earlier, later in itertools.pairwise(fractions)] + [math.inf]
 
 
 def _checked(fractions: Sequence[float]) -> None:
-    if not fractions or fractions[0] <= 0.0 or any(b <= a for a, b in zip(fractions, fractions[1:], strict=False)):
+    if not fractions or fractions[0] <= 0.0 or any(b <= a for a, b in itertools.pairwise(fractions)):
         raise ValueError("information fractions must be positive and rise")
 
 

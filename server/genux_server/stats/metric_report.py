@@ -9,7 +9,7 @@ from scipy import special
 from genux.specs import MetricSpec
 from genux_server.model import ArmResult, Message, MetricReport, SeriesPoint
 from genux_server.stats.combine import is_binary, pair_up, standardised_arms
-from genux_server.stats.compare import MOMENT_KINDS, Decided, always_comparison, compare
+from genux_server.stats.compare import MOMENT_KINDS, SHARE_KINDS, Decided, always_comparison, compare, within_range
 from genux_server.stats.estimates import Estimate, arm_estimates
 from genux_server.stats.frame import ByEpoch, Frame, add, label_of, merge_cells, scale_of
 from genux_server.stats.messages import message
@@ -60,12 +60,7 @@ def _arms(frame: Frame, metric: MetricSpec) -> list[ArmResult]:
         whole = merge(arms[key] for arms in by_epoch.values() if key in arms)
         estimate = estimates.get(key)
         lower, upper = _arm_interval(metric, estimate, frame.alpha)
-        if (
-            estimate is not None
-            and len(by_epoch) == 1
-            and metric.kind in {"proportion", "retention"}
-            and is_binary(whole)
-        ):
+        if estimate is not None and len(by_epoch) == 1 and metric.kind in SHARE_KINDS and is_binary(whole):
             lower, upper = wilson_interval(total_of(whole, "y"), whole.n, frame.alpha)
         results.append(
             ArmResult(
@@ -89,7 +84,7 @@ def _arm_interval(metric: MetricSpec, estimate: Estimate | None, alpha: float) -
         return None, None
     reach = float(-special.stdtrit(estimate.df, alpha / 2.0)) * estimate.se
     lower, upper = estimate.value - reach, estimate.value + reach
-    if metric.kind in {"proportion", "retention"}:
+    if metric.kind in SHARE_KINDS:
         return max(0.0, lower), min(1.0, upper)
     return lower, upper
 
@@ -105,14 +100,15 @@ def _series(frame: Frame, metric: MetricSpec) -> list[SeriesPoint]:
             if pair.control is None or pair.treatment is None:
                 continue
             band = always_comparison(frame, treatment, pair.control, pair.treatment)
+            lower, upper = within_range(metric, band.lower, band.upper) if band else (None, None)
             series.append(
                 SeriesPoint(
                     variant=treatment,
                     day=day,
                     n_units=pair.control.n + pair.treatment.n,
                     effect=pair.treatment.value - pair.control.value,
-                    effect_ci_lower=band.lower if band else None,
-                    effect_ci_upper=band.upper if band else None,
+                    effect_ci_lower=lower,
+                    effect_ci_upper=upper,
                 )
             )
     return [point for series in points.values() for point in series]

@@ -98,7 +98,7 @@ def score_difference_interval(
 
 
 def restricted_by_difference(p_t: float, n_t: int, p_c: float, n_c: int, difference: float) -> tuple[float, float]:
-    """Maximum-likelihood proportions under p_t - p_c = difference: the root of a cubic (Farrington and Manning 1990)."""
+    """Maximum-likelihood proportions under p_t - p_c = difference: a cubic's root (Farrington and Manning 1990)."""
     theta = n_c / n_t
     a = 1.0 + theta
     b = -(1.0 + theta + p_t + theta * p_c + difference * (theta + 2.0))

@@ -8,12 +8,13 @@ import msgspec
 
 from genux_server.model import ArmReport, CallFacts, Facts, FunnelStep, Message, Money, Report
 from genux_server.stats.checks import health_checks
-from genux_server.stats.compare import guardrail_state
 from genux_server.stats.frame import Frame
+from genux_server.stats.guardrails import guardrail_state
 from genux_server.stats.messages import message
 from genux_server.stats.metric_report import Analysed, analyse_metric
 from genux_server.stats.money import cost_effect
-from genux_server.stats.verdict import event_of, judge
+from genux_server.stats.reasons import event_of
+from genux_server.stats.verdict import judge
 
 __all__ = ["build_report"]
 
@@ -60,7 +61,7 @@ def build_report(facts: Facts, *, generated_at: dt.datetime) -> Report:
 
 
 def _with_families(analysed: Sequence[Analysed], frame: Frame) -> list[Analysed]:
-    """p-values corrected within their family (treatments on the primary; secondaries x treatments), guardrails judged."""
+    """p-values corrected within their family (primary: treatments; secondaries: all of them), guardrails judged."""
     adjusted: dict[tuple[str, str], float | None] = {}
     for role in ("primary", "secondary"):
         family = [
@@ -121,7 +122,7 @@ def _money(frame: Frame, primary: Analysed) -> list[Money]:
                 saving_per_1000_usd=-1000.0 * result.cost,
                 saving_per_1000_ci_lower=-1000.0 * result.cost_upper,
                 saving_per_1000_ci_upper=-1000.0 * result.cost_lower,
-                not_computable=None if bounded else message("cost_unbounded", event=event_of(primary)),
+                not_computable=None if bounded else message("cost_unbounded", event=event_of(primary.metric)),
             )
         )
     return out
