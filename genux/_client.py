@@ -1,7 +1,7 @@
 """The client: assigns, exposes, tracks, wraps. Nothing that it measures with raises into the host."""
 
 import datetime as dt
-import secrets
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -82,7 +82,7 @@ class Client:
         for problem in options.problems:
             self._guard.say_once(problem, problem)
         self._exit_flush_seconds = exit_flush_seconds
-        self._process_key = TokenKey(id="process", secret=secrets.token_hex(32))
+        self._process_key = TokenKey(id="process", secret=os.urandom(32).hex())
         self._snapshots = SnapshotStore(options.directory, poll_seconds, self._guard, local)
         self._delivery: Delivery | None = None
         if options.directory is not None:

@@ -1,7 +1,6 @@
 """Where the SDK's settings come from: arguments, then `GENUX_*` variables, then defaults."""
 
 import os
-import tempfile
 from hashlib import blake2b
 from pathlib import Path
 
@@ -77,6 +76,8 @@ def _outbox_directory(base: str | Path, url: str, api_key: str) -> Path:
     nearest = next(folder for folder in (preferred, *preferred.parents) if folder.exists())
     if os.access(nearest, os.W_OK):
         return preferred / scope
+    import tempfile
+
     return Path(tempfile.gettempdir()) / f"genux-{os.getuid()}" / scope
 
 

@@ -1,6 +1,7 @@
 """What must hold for every unit, share and rule, not only for the vectors."""
 
 import math
+import typing
 
 import pytest
 from hypothesis import given, settings
@@ -14,24 +15,7 @@ from genux.wire import Snapshot, SnapshotExperiment
 units = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6)
-operators = st.sampled_from(
-    [
-        "eq",
-        "ne",
-        "in",
-        "not_in",
-        "gt",
-        "gte",
-        "lt",
-        "lte",
-        "contains",
-        "starts_with",
-        "ends_with",
-        "matches",
-        "exists",
-        "not_exists",
-    ]
-)
+operators = st.sampled_from(typing.get_args(typing.get_type_hints(Condition)["op"]))
 
 
 def compiled(*, allocation=(0.5, 0.5), coverage=1.0, targeting=(), salt="salt"):
