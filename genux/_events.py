@@ -65,7 +65,7 @@ class Emitter:
                 unit_kind=unit.unit_kind,
                 properties=properties,
                 name=checked_text(name, MAX_NAME_LENGTH, "bad_name", "an event's name"),
-                value=value if value == 1.0 else _checked_value(value),
+                value=_checked_value(value),
                 call_id="" if unit.unit_id else unit.call_id,
                 exposure_id="" if unit.unit_id else unit.exposure_id,
             )
@@ -149,6 +149,8 @@ def checked_text(value: Any, max_length: int, code: str, what: str) -> str:
 
 
 def _checked_value(value: Any) -> float:
+    if type(value) is float and -_MAX_VALUE <= value <= _MAX_VALUE:
+        return value
     if isinstance(value, str | bytes | bytearray):
         raise UsageError("bad_value", f"an event's value must be a number, got {type(value).__name__}")
     try:

@@ -1,0 +1,216 @@
+"""How an answer of the service decides what becomes of a batch, and when the next try is due."""
+
+import datetime as dt
+import gzip
+import time
+from email.utils import format_datetime
+
+import msgspec
+import pytest
+
+from genux import _shipper
+from genux._guard import Guard
+from genux._outbox import BATCH_EVENTS, Outbox
+from genux._segments import segment_names
+from genux._shipper import MAX_WAIT_SECONDS, Shipper
+from genux._transport import Response
+from genux.errors import TransportError
+from genux.wire import Batch, BatchReply, Rejection
+
+OK = Response(200, {}, msgspec.json.encode(BatchReply(status="ok")))
+
+
+class Scripted:
+    """Answers in order; the last answer repeats."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.sent = []
+
+    def send(self, method, path, body, headers):
+        self.sent.append((method, path, body, headers))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def batches(self):
+        bodies = (gzip.decompress(b) if h.get("Content-Encoding") == "gzip" else b for _, _, b, h in self.sent)
+        return [msgspec.json.decode(body, type=Batch) for body in bodies]
+
+
+@pytest.fixture
+def guard():
+    return Guard(strict=False)
+
+
+@pytest.fixture
+def outbox(tmp_path, guard):
+    return Outbox(tmp_path / "outbox", 10**8, 10**6, guard)
+
+
+@pytest.fixture
+def shipping(outbox, guard):
+    def start(*answers):
+        transport = Scripted(*answers)
+        return Shipper(outbox, transport, {"Authorization": "Bearer k"}, guard, lambda _version: None), transport
+
+    return start
+
+
+def fill(outbox, n_events):
+    for n in range(n_events):
+        assert outbox.append(b'{"type":"event","n":%d}' % n)
+
+
+def due_in(shipper):
+    return shipper._not_before - time.monotonic()
+
+
+def test_batches_hold_500_events_in_order_under_the_segments_name(outbox, shipping):
+    fill(outbox, BATCH_EVENTS + 10)
+    names = segment_names(outbox.directory)
+    shipper, transport = shipping(OK)
+    shipper.ship()
+    assert [f"{batch.batch_id}.jsonl" for batch in transport.batches] == names
+    assert [len(batch.events) for batch in transport.batches] == [BATCH_EVENTS, 10]
+    assert bytes(transport.batches[1].events[0]) == b'{"type":"event","n":500}'
+    assert transport.sent[0][3]["Authorization"] == "Bearer k"
+    assert transport.batches[0].sdk.name == "genux-python"
+    assert segment_names(outbox.directory) == []
+    assert shipper.n_shipped == BATCH_EVENTS + 10
+
+
+def test_a_batch_keeps_its_id_content_and_report_however_often_it_is_sent(outbox, shipping, guard):
+    guard.drop("bad_value", 2)
+    fill(outbox, 3)
+    shipper, transport = shipping(TransportError("cut"), Response(500, {}, b""), OK)
+    shipper.ship()
+    guard.drop("bad_value", 5)
+    shipper.ship(urgent=True)
+    shipper.ship(urgent=True)
+    first, second, third = transport.batches
+    assert first.batch_id == second.batch_id == third.batch_id
+    assert first.events == second.events == third.events
+    assert first.dropped == second.dropped == third.dropped == {"bad_value": 2}
+    fill(outbox, 1)
+    shipper.ship()
+    assert transport.batches[-1].dropped == {"bad_value": 5}
+
+
+def test_rejected_events_are_counted_and_each_code_said_once(outbox, shipping, caplog):
+    rejected = [Rejection(index=i, code="bad_type", path="$.value", message="Expected `float`") for i in range(2)]
+    fill(outbox, 5)
+    shipper, _ = shipping(
+        Response(200, {}, msgspec.json.encode(BatchReply(status="ok", accepted=3, rejected=rejected)))
+    )
+    shipper.ship()
+    assert (shipper.n_shipped, shipper.rejected) == (3, {"bad_type": 2})
+    assert caplog.text.count("bad_type at $.value") == 1
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+def test_poison_is_parked_and_the_next_batch_goes_out(outbox, shipping, status, guard):
+    guard.drop("bad_value")
+    fill(outbox, BATCH_EVENTS + 1)
+    shipper, transport = shipping(Response(status, {}, b"no"), OK)
+    shipper.ship()
+    assert len(list((outbox.directory / "parked").iterdir())) == 1
+    assert len(transport.batches) == 2
+    assert transport.batches[1].dropped == {"bad_value": 1, "parked": BATCH_EVENTS}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        TransportError("no route"),
+        Response(401, {}, b""),
+        Response(403, {}, b""),
+        Response(404, {}, b""),
+        Response(302, {"location": "/login"}, b""),
+        Response(429, {}, b""),
+        Response(500, {}, b""),
+        Response(503, {}, b""),
+        Response(200, {}, b"<html>captive portal</html>"),
+        Response(200, {}, msgspec.json.encode(BatchReply(status="retry"))),
+    ],
+)
+def test_anything_else_keeps_the_batch_and_waits(outbox, shipping, answer):
+    fill(outbox, BATCH_EVENTS + 1)
+    shipper, transport = shipping(answer)
+    shipper.ship()
+    assert len(transport.sent) == 1
+    assert len(segment_names(outbox.directory)) == 2
+    shipper._not_before = time.monotonic() + 1
+    shipper.ship()
+    assert len(transport.sent) == 1
+
+
+def test_backoff_grows_with_full_jitter_under_a_ceiling(outbox, shipping, monkeypatch):
+    asked = []
+    monkeypatch.setattr(_shipper.random, "uniform", lambda low, high: asked.append((low, high)) or high)
+    fill(outbox, 1)
+    shipper, _ = shipping(TransportError("down"))
+    for _ in range(9):
+        shipper.ship(urgent=True)
+        assert due_in(shipper) <= MAX_WAIT_SECONDS
+    assert asked == [(0, min(MAX_WAIT_SECONDS, 0.5 * 2**n)) for n in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "at_most"),
+    [
+        ("7", 6, 7),
+        ("0.5", 0.3, 0.5),
+        ("3600", 29, 30),
+        ("-5", -1, 0),
+        (format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), usegmt=True), 29, 30),
+        ("soon", -1, 0.5),
+    ],
+)
+def test_retry_after_is_honoured_up_to_the_ceiling(outbox, shipping, value, at_least, at_most):
+    fill(outbox, 1)
+    shipper, _ = shipping(Response(429, {"retry-after": value}, b""))
+    shipper.ship()
+    assert at_least <= due_in(shipper) <= at_most
+
+
+def test_only_one_shipper_per_folder_sends_and_another_takes_over(outbox, shipping):
+    one, first = shipping(OK)
+    other, second = shipping(OK)
+    fill(outbox, 1)
+    one.ship()
+    fill(outbox, 1)
+    other.ship()
+    assert (len(first.sent), len(second.sent)) == (1, 0)
+    one.release()
+    other.ship()
+    assert len(second.sent) == 1
+
+
+def test_an_open_segment_of_another_writer_is_left_alone(outbox, shipping, guard):
+    neighbour = Outbox(outbox.directory, 10**8, 10**6, guard)
+    neighbour.append(b'{"type":"event"}')
+    shipper, transport = shipping(OK)
+    shipper.ship()
+    assert transport.sent == []
+    neighbour.rotate()
+    shipper.ship()
+    assert len(transport.sent) == 1
+
+
+def test_a_call_that_cannot_be_read_goes_out_as_it_was_written(outbox, shipping, guard):
+    outbox.append(b'{"type":"call","latency_seconds":"long"}')
+    shipper, transport = shipping(OK)
+    shipper.ship()
+    assert bytes(transport.batches[0].events[0]) == b'{"type":"call","latency_seconds":"long"}'
+    assert guard.failures == {"pricing": 1}
+
+
+def test_every_reply_tells_the_snapshot_version(outbox, guard):
+    heard = []
+    shipper = Shipper(outbox, Scripted(Response(200, {"genux-snapshot": "v9"}, OK.body)), {}, guard, heard.append)
+    fill(outbox, 1)
+    shipper.ship()
+    assert heard == ["v9"]
