@@ -58,13 +58,17 @@ def message(
         scale: how figures of the metric in question are written, one of `wording.SCALES`.
         **more: further arguments.
     """
-    clean = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in {**(args or {}), **more}.items()
-    }
+    clean = {name: _plain(value) for name, value in {**(args or {}), **more}.items()}
     bounds = [clean.get(name) for name in ("lower", "upper", "harm_lower", "harm_upper")]
     decimals = decimals_for([bound for bound in bounds if isinstance(bound, float)], scale)
     return Message(code=code, args=dict(clean), text=_Formatter(scale, decimals).vformat(TEMPLATES[code], (), clean))
+
+
+def _plain(value: str | float | None) -> str | float | None:
+    """A number as JSON can hold it: numpy's floats as Python's, infinite or NaN as None."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def joined(first: Message, rest: Sequence[Message]) -> Message:
