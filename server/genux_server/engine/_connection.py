@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import ibis
 import ibis.expr.types as ir
 
-__all__ = ["duckdb_connection", "stored"]
+__all__ = ["count_of", "duckdb_connection", "stored"]
 
 _numbers = count()
 
@@ -30,3 +30,8 @@ def stored(rows: ir.Table) -> ir.Table:
     ibis's own `cache` drops its tables when they are collected, by then often on a closed connection.
     """
     return rows.get_backend().create_table(f"genux_stored_{next(_numbers)}", rows, temp=True)
+
+
+def count_of(rows: ir.Table) -> int:
+    """The number of rows."""
+    return int(rows.count().to_pyarrow().as_py())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from genux_server.engine._connection import stored
+from genux_server.engine._connection import count_of, stored
 from genux_server.engine._units import ALIAS_EVENT, canonical, once
 from genux_server.model import TABLES, LakeFiles
 
@@ -85,9 +85,7 @@ def outcomes_of(
     named = named.filter((named.unit_kind == unit_kind) | (named.unit_id == ""))
     columns = ["unit_id", "name", "value", "at", "call_id", "exposure_id", *(["properties"] if properties else [])]
     events_once = stored(once(named).select(*columns))
-    n_duplicates = (
-        calls.count().execute() - calls_once.count().execute() + named.count().execute() - events_once.count().execute()
-    )
+    n_duplicates = count_of(calls) - count_of(calls_once) + count_of(named) - count_of(events_once)
     return Outcomes(
         events=canonical(_owned(events_once, calls_once, exposures), aliases),
         calls=canonical(calls_once, aliases),

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
 
 import duckdb
 import ibis
@@ -133,9 +132,9 @@ def _first_bytes(path: Path) -> bytes:
 
 def _header(path: Path, wanted: Sequence[str], *, compressed: bool) -> tuple[list[str], str]:
     """The column names in a CSV file's first line, and the character that separates them."""
-    opened: IO[bytes] = cast("IO[bytes]", gzip.open(path)) if compressed else path.open("rb")
+    opening = gzip.open if compressed else open
     try:
-        with opened as file:
+        with opening(path, "rb") as file:
             first = file.readline(_MAX_HEADER_BYTES)
         line = first.decode("utf-8-sig").rstrip("\r\n")
     except (OSError, EOFError, UnicodeDecodeError) as error:

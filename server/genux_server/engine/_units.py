@@ -7,7 +7,7 @@ import ibis
 import ibis.expr.types as ir
 
 from genux.specs import ExperimentSpec
-from genux_server.engine._connection import stored
+from genux_server.engine._connection import count_of, stored
 from genux_server.model import Epoch
 
 __all__ = ["ALIAS_EVENT", "Exposed", "aliases_of", "canonical", "exposed_units", "once"]
@@ -49,7 +49,7 @@ def aliases_of(events: ir.Table, unit_kind: str) -> ir.Table | None:
     rank = ibis.row_number().over(group_by=named.unit_id, order_by=[named.at, named.seq])
     aliases = named.mutate(rank=rank).filter(ibis._.rank == 0).select("unit_id", unit="known_id")
     aliases = stored(aliases)
-    if aliases.count().execute() == 0:
+    if count_of(aliases) == 0:
         return None
     for _ in range(_ALIAS_DOUBLINGS):
         onward = aliases.select(via="unit_id", further="unit")
@@ -83,7 +83,7 @@ def exposed_units(
         epochs: an exposure in an epoch that is not among them is left out like one of an unknown variant. No epochs
             at all allow any.
     """
-    n_rows = exposures.count().execute()
+    n_rows = count_of(exposures)
     exposures = stored(once(exposures))
     known = exposures.variant.isin([variant.key for variant in experiment.variants]) & (exposures.unit_id != "")
     if epochs:

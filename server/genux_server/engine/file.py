@@ -15,7 +15,7 @@ import msgspec
 from genux.errors import ConfigError
 from genux.specs import ExperimentSpec, Measure, MetricSpec, Plan, VariantSpec
 from genux_server.engine._cells import Column, summarise
-from genux_server.engine._connection import duckdb_connection, stored
+from genux_server.engine._connection import count_of, duckdb_connection, stored
 from genux_server.engine._table_file import digest_of, open_table, refused_by_duckdb
 from genux_server.engine._values import Kind, kind_of, number_of, refuse_wrong_values, survey_of, text_of
 from genux_server.model import Epoch, Facts, Message
@@ -247,7 +247,7 @@ def _mixed_units(
     """Units seen in several variants, by the one in their first row."""
     counts = dict.fromkeys(variants, 0)
     mixed = per_unit.filter(per_unit.mixed).select("unit")
-    if mixed.count().execute() == 0:
+    if count_of(mixed) == 0:
         return counts
     numbered = rows.select(unit=text_of(rows[unit]), variant=text_of(rows[variant]), row=ibis.row_number())
     first = numbered.filter(numbered.variant.notnull()).semi_join(mixed, "unit")
