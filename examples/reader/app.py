@@ -30,7 +30,7 @@ generator to two functions. When in doubt, use a list while the data is small, a
 
 def create_app(gx: genux.Client, llm: OpenAI) -> Flask:
     """The app, given a genux client and an OpenAI client (wrapped or not: it cannot tell)."""
-    app = Flask(__name__)
+    app = Flask(__name__, root_path=str(Path(__file__).parent))
 
     @app.before_request
     def enter_unit() -> None:
@@ -61,9 +61,7 @@ def create_app(gx: genux.Client, llm: OpenAI) -> Flask:
         question = request.form.get("question") or entry.get("instruction") or "Summarize the article."
         gx.track("prompt_sent")
         try:
-            reply = llm.responses.create(
-                model=entry.get("model") or "gpt-5-mini", instructions=question, input=ARTICLE
-            )
+            reply = llm.responses.create(model=entry.get("model") or "gpt-5-mini", instructions=question, input=ARTICLE)
         except OpenAIError as error:
             return render_template("failed.html", error=type(error).__name__), 502
         gx.track("answer_seen")

@@ -36,7 +36,7 @@ __all__ = ["demo"]
 
 _LOCAL_MODEL = "gpt-5-mini"
 _VISITORS, _VISITORS_REAL_MODEL = 3_000, 60
-_THREADS = 8
+_THREADS = 16
 
 
 @click.command()
@@ -111,9 +111,13 @@ def _model_client() -> "Iterator[openai.OpenAI]":
         with openai.OpenAI() as client:
             yield client
         return
-    from genux_server.demo.model_server import create_model_app, serve_in_thread
+    from genux_server.demo.model_server import ModelServerConfig, create_model_app, serve_in_thread
 
-    url, stop = serve_in_thread(create_model_app())
+    # Four times as fast as a hosted model, so that nobody waits; now and then it refuses or breaks, as those do.
+    config = ModelServerConfig(
+        slowness=0.25, rate_limit_share=0.02, retry_after_seconds=0.2, server_error_share=0.01
+    )
+    url, stop = serve_in_thread(create_model_app(config))
     try:
         with openai.OpenAI(base_url=f"{url}/v1", api_key="local-stand-in") as client:
             yield client
@@ -176,8 +180,8 @@ def _explain(
         f"\n[bold]What to look at[/]\n"
         f"• Planted in the simulated visitors: {100 * effect:+.1f} points; {found}.\n"
         "• The funnel: where a blank page loses people, and a button does not.\n"
-        f"• {n_calls:,} calls to the model were really made, in {seconds:.0f} s. Each is joined to its variant, its cost "
-        "and what the visitor did next.\n"
+        f"• {n_calls:,} calls to the model were really made, in {seconds:.0f} s. Each is joined to its variant, its "
+        "cost and what the visitor did next.\n"
         f"• The page: [link]{service.url}/experiments/{EXPERIMENT_KEY}[/]\n"
         f"  sign in as {service.admin_email} with {service.admin_password}"
     )
