@@ -8,7 +8,7 @@ import msgspec
 __all__ = ["Axis", "IntervalMark", "interval_axis", "interval_mark", "nice_axis"]
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_ROOM = 2.0
+_MOST_TIMES_MIDDLE = 3.0
 
 
 class Axis(msgspec.Struct, frozen=True):
@@ -73,7 +73,8 @@ def interval_axis(
     if not rows:
         return None
     reaches = sorted(max(abs(b) for b in row if b is not None) for row in rows)
-    limit = _ROOM * reaches[(len(reaches) - 1) // 2]
+    middle = reaches[len(reaches) // 2]
+    limit = max(reach for reach in reaches if reach <= _MOST_TIMES_MIDDLE * middle)
     if hold_estimates:
         limit = max(limit, 1.25 * max(abs(x) for x, _, _ in rows))
     ends = [math.copysign(min(abs(b), limit), b) for row in rows for b in row if b is not None]

@@ -11,7 +11,7 @@ from genux_server.pages.format import Quantity, count, day
 __all__ = ["BandChart", "BandTick", "build_bands"]
 
 _HEIGHT = 200.0
-_MOST_DAY_TICKS = 5
+_MOST_DAY_TICKS = 4
 _SETTLED_SHARE = 0.1
 
 
@@ -94,8 +94,7 @@ def _chart(
     middle = [(x(p), y(p.effect, 0.0)) for p in points]
     several = len(points) > 1
     end = points[-1]
-    effect = quantity.effect(end.effect, end.effect_ci_lower, end.effect_ci_upper)
-    interval = quantity.effect_interval(end.effect_ci_lower, end.effect_ci_upper)
+    effect, interval = quantity.effect(end.effect, end.effect_ci_lower, end.effect_ci_upper)
     return BandChart(
         variant=variant,
         label=label,
@@ -117,8 +116,7 @@ def _chart(
             (
                 day(p.day),
                 count(p.n_units),
-                quantity.effect(p.effect, p.effect_ci_lower, p.effect_ci_upper),
-                quantity.effect_interval(p.effect_ci_lower, p.effect_ci_upper),
+                *quantity.effect(p.effect, p.effect_ci_lower, p.effect_ci_upper),
             )
             for p in reversed(points)
         ],

@@ -66,10 +66,11 @@ def compared(c: Comparison | None, write: Quantity, axis: Axis | None, report: R
     good = None if report.verdict == "invalid" else c.beats_control
     relative = lift(c.lift, c.lift_ci_lower, c.lift_ci_upper) if c.lift is not None else ("", "")
     effect = (c.effect, c.effect_ci_lower, c.effect_ci_upper)
+    absolute = write.effect(*effect)
     drawn = (c.lift, c.lift_ci_lower, c.lift_ci_upper) if by_lift else effect
     return Compared(
-        effect=write.effect(*effect),
-        effect_interval=write.effect_interval(c.effect_ci_lower, c.effect_ci_upper),
+        effect=absolute[0],
+        effect_interval=absolute[1],
         lift=relative[0],
         lift_interval=relative[1],
         p=p_value(c.p_value),

@@ -101,7 +101,7 @@ def _extra(arm: ArmReport, control: str, money: dict[str, Money]) -> Cell:
         return Cell(gettext("unknown"))
     dollars = quantity("mean", "usd")
     bounds = (row.cost_difference_ci_lower, row.cost_difference_ci_upper)
-    return Cell(dollars.effect(row.cost_per_unit_difference_usd, *bounds), dollars.effect_interval(*bounds))
+    return Cell(*dollars.effect(row.cost_per_unit_difference_usd, *bounds))
 
 
 def _incremental(arm: ArmReport, control: str, money: dict[str, Money]) -> Cell:

@@ -6,7 +6,7 @@ from genux_server.model import Report
 from genux_server.pages.axis import interval_axis
 from genux_server.pages.compared import AxisTick, Compared, compared, lift_ticks, shown_comparison
 from genux_server.pages.format import quantity
-from genux_server.pages.text import guardrail_word, role_name
+from genux_server.pages.text import guardrail_word, role_name, title
 
 __all__ = ["Forest", "ForestRow", "build_forest"]
 
@@ -55,7 +55,7 @@ def build_forest(report: Report, labels: dict[str, str]) -> Forest | None:
         state = comparison.guardrail if comparison else ""
         rows.append(
             ForestRow(
-                label=metric.label or metric.key,
+                label=title(metric.label, metric.key),
                 role=role_name(metric.role),
                 variant=labels[variant],
                 lower_is_better=metric.direction == "decrease",

@@ -64,7 +64,7 @@ class Quantity(msgspec.Struct, frozen=True):
         """The interval around a value; empty when there is none."""
         if lower is None and upper is None:
             return ""
-        return self._range(lower, upper, signed=False, suffix=self.suffix)
+        return self._range(lower, upper, self._decimals(lower, upper), self.suffix, signed=False)
 
     def total(self, x: float) -> str:
         """A sum over units, in the value's own unit; a share's sum is a count."""
@@ -72,21 +72,20 @@ class Quantity(msgspec.Struct, frozen=True):
             return count(x)
         return _write(x, _own_decimals(x, money=self.prefix == "$"), self.prefix, self.suffix)
 
-    def effect(self, x: float | None, lower: float | None, upper: float | None) -> str:
-        """A signed difference, with the digits its interval deserves."""
+    def effect(self, x: float | None, lower: float | None, upper: float | None) -> tuple[str, str]:
+        """A signed difference and its interval, with the digits that the interval deserves."""
         if x is None:
-            return gettext("not computable")
-        shown = x * self.factor
-        return _write(shown, self._decimals(x, lower, upper), self.prefix, self.effect_suffix, signed=True)
-
-    def effect_interval(self, lower: float | None, upper: float | None) -> str:
-        """The interval of a signed difference; says so where it is unbounded."""
-        return self._range(lower, upper, signed=True, suffix=self.effect_suffix)
+            return gettext("not computable"), ""
+        decimals = self._decimals(x, lower, upper)
+        estimate = _write(x * self.factor, decimals, self.prefix, self.effect_suffix, signed=True)
+        return estimate, self._range(lower, upper, decimals, self.effect_suffix, signed=True)
 
     def tick(self, x: float, step: float) -> str:
         """An axis label on the effect scale, with the decimals that `step` needs."""
-        decimals = max(0, -math.floor(math.log10(step * self.factor) + 1e-9))
-        return _write(x * self.factor, decimals, self.prefix, "", signed=True)
+        size = step * self.factor
+        decimals = max(0, -math.floor(math.log10(size) + 1e-9))
+        exact = math.isclose(size, round(size, decimals), rel_tol=1e-6)
+        return _write(x * self.factor, decimals if exact else decimals + 1, self.prefix, "", signed=True)
 
     def _decimals(self, *values: float | None) -> int:
         shown = [v * self.factor for v in values if v is not None]
@@ -95,9 +94,7 @@ class Quantity(msgspec.Struct, frozen=True):
             return _clip(1 - math.floor(math.log10(width)))
         return _own_decimals(shown[0], money=False) if shown else 0
 
-    def _range(self, lower: float | None, upper: float | None, *, signed: bool, suffix: str) -> str:
-        decimals = self._decimals(lower, upper)
-
+    def _range(self, lower: float | None, upper: float | None, decimals: int, suffix: str, *, signed: bool) -> str:
         def end(x: float, tail: str = "") -> str:
             return _write(x * self.factor, decimals, self.prefix, tail, signed=signed)
 
@@ -130,7 +127,7 @@ def quantity(kind: str, unit: str) -> Quantity:
 
 def lift(x: float | None, lower: float | None, upper: float | None) -> tuple[str, str]:
     """A relative effect and its interval in percent, such as `+23 %` and `+15 to +32 %`."""
-    return _LIFT.effect(x, lower, upper), _LIFT.effect_interval(lower, upper)
+    return _LIFT.effect(x, lower, upper)
 
 
 def lift_tick(x: float, step: float) -> str:

@@ -7,9 +7,20 @@ from genux_server.pages.axis import interval_axis
 from genux_server.pages.band import BandChart, build_bands
 from genux_server.pages.compared import AxisTick, Compared, compared, effect_ticks, shown_comparison
 from genux_server.pages.format import Quantity, count, duration, quantity, rate
-from genux_server.pages.text import gettext, method_name, sentences, surface_name, validity_sentence, validity_word
+from genux_server.pages.text import (
+    gettext,
+    method_name,
+    sentences,
+    surface_name,
+    title,
+    validity_sentence,
+    validity_word,
+)
 
 __all__ = ["ArmRow", "MetricView", "Reading", "metric_view"]
+
+_SAID_BY_THE_PAGE = frozenset({"note_fixed"})
+"""Notes that the table of readings makes, where they belong."""
 
 
 class ArmRow(msgspec.Struct, frozen=True):
@@ -71,7 +82,7 @@ def metric_view(metric: MetricReport, report: Report, labels: dict[str, str]) ->
     ]
     return MetricView(
         key=metric.key,
-        label=metric.label or metric.key,
+        label=title(metric.label, metric.key),
         definition=_definition(metric),
         total_label=gettext("Conversions") if metric.kind in {"proportion", "retention"} else gettext("Total"),
         rows=rows,
@@ -80,7 +91,7 @@ def metric_view(metric: MetricReport, report: Report, labels: dict[str, str]) ->
         validity=validity_sentence(lead.validity) if lead else "",
         level=rate(lead.level) if lead else rate(0.95),
         effect_unit=write.effect_suffix.strip() or write.prefix,
-        notes=sentences(metric.notes),
+        notes=sentences([m for m in metric.notes if m.code not in _SAID_BY_THE_PAGE]),
         bands=build_bands(metric.series, labels, write),
         readings=[_reading(c, labels, write, report) for c in metric.comparisons],
     )

@@ -113,7 +113,7 @@ def _facts(report: Report) -> list[str]:
     facts = [ngettext("%(count)s unit", "%(count)s units", report.n_units, count=count(report.n_units))]
     facts.append(ngettext("%(num)s variant", "%(num)s variants", len(report.arms)))
     first, last = report.first_exposure_day, report.last_exposure_day
-    if first and last:
+    if first and last and report.source == "lake":
         span = day(last) if first == last else f"{day(first)} \u2013 {day(last)}"
         facts.append(gettext("%(days)s, %(span)s", days=days_between(first, last), span=span))
     return facts

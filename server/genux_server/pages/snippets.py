@@ -1,5 +1,6 @@
 """The Python that a reader copies into an app: for one experiment where there is one, else for an example."""
 
+import json
 from collections.abc import Sequence
 
 from genux.specs import ExperimentSpec, VariantSpec
@@ -58,4 +59,4 @@ def _branches(variants: Sequence[VariantSpec]) -> str:
 
 
 def _quote(text: str) -> str:
-    return f'"{text}"'
+    return json.dumps(text, ensure_ascii=False)

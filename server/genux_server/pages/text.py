@@ -23,6 +23,7 @@ __all__ = [
     "status_word",
     "step_name",
     "surface_name",
+    "title",
     "validity_sentence",
     "validity_word",
     "verdict_word",
@@ -30,6 +31,7 @@ __all__ = [
 
 _MINUS = re.compile(r"(?<![\w.])-(?=[$\d])")
 _PERCENT = re.compile(r"(?<=\d) %")
+_P_VALUE = re.compile(r"\bp ([<=]) ")
 
 
 def gettext(message: str, **args: object) -> str:
@@ -51,9 +53,14 @@ def install(app: Flask) -> None:
 
 
 def sentence(message: Message) -> str:
-    """A message of the statistics layer as text, set as print: a true minus, no line break before a percent sign."""
-    text = message.text or message.code
-    return _PERCENT.sub("\u202f%", _MINUS.sub("\u2212", text))
+    """A message of the statistics layer as text, set as in print: a true minus, no line break inside a figure."""
+    text = _MINUS.sub("\u2212", message.text or message.code)
+    return _P_VALUE.sub("p\u00a0\\1\u00a0", _PERCENT.sub("\u202f%", text))
+
+
+def title(label: str, key: str) -> str:
+    """A metric's name as a heading: what a person wrote begins with a capital, a key stays as it is."""
+    return label[:1].upper() + label[1:] if label and label != key else key
 
 
 def sentences(messages: list[Message]) -> list[str]:
