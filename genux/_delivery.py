@@ -51,7 +51,8 @@ class Delivery:
     def accept(self, line: bytes) -> bool:
         """Keep one event; False when it was dropped, which is counted."""
         kept = self.outbox.append(line)
-        self.start()
+        if not self.worker.started:
+            self.worker.start()
         return kept
 
     def start(self) -> None:
@@ -96,6 +97,7 @@ class Delivery:
 
     def after_fork(self) -> None:
         """In a child: start afresh."""
+        _segments.after_fork()
         self.outbox.after_fork()
         self.shipper.after_fork()
         self.worker.after_fork()

@@ -192,8 +192,9 @@ class Outbox:
                     break
             except BlockingIOError:
                 pass
-            except BaseException:
+            except OSError:  # a file system without locks
                 os.close(fd)
+                path.unlink()
                 raise
             os.close(fd)
         self._fd, self._n_events, self._n_bytes = fd, 0, 0

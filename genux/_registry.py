@@ -10,21 +10,23 @@ if TYPE_CHECKING:
 
 __all__ = ["default_client", "forget", "register"]
 
-_live: "weakref.WeakSet[Client]" = weakref.WeakSet()
+_known: "weakref.WeakSet[Client]" = weakref.WeakSet()
+_open: "set[Client]" = set()
 _default: "Client | None" = None
 
 
 def register(client: "Client") -> None:
     """A client was constructed: it is the default one from now on."""
     global _default  # noqa: PLW0603 the one piece of process-wide state, so that `genux.track()` needs no client
-    _live.add(client)
+    _known.add(client)
+    _open.add(client)
     _default = client
 
 
 def forget(client: "Client") -> None:
     """A client was closed: it is the default one no longer."""
     global _default  # noqa: PLW0603 as above
-    _live.discard(client)
+    _open.discard(client)
     if _default is client:
         _default = None
 
@@ -45,12 +47,12 @@ def default_client() -> "Client":
 
 
 def _after_fork() -> None:
-    for client in list(_live):
+    for client in list(_known):
         client.after_fork()
 
 
 def _at_exit() -> None:
-    for client in list(_live):
+    for client in list(_open):
         client.at_exit()
 
 

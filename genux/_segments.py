@@ -17,6 +17,7 @@ __all__ = [
     "SUFFIX",
     "Segment",
     "SenderLock",
+    "after_fork",
     "claim",
     "closed_names",
     "parked_names",
@@ -26,6 +27,8 @@ __all__ = [
 
 SUFFIX = ".jsonl"
 PARKED = "parked"
+
+_locked: set[int] = set()
 
 
 class Segment:
@@ -61,9 +64,9 @@ class Segment:
 
     def release(self) -> None:
         """Let others claim it again."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            _unlock(fd)
 
 
 class SenderLock:
@@ -75,23 +78,23 @@ class SenderLock:
 
     def acquire(self) -> bool:
         """Try to become, or stay, the sender."""
-        if self._fd >= 0:
-            return True
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return False
-        if not _try_lock(fd):
-            os.close(fd)
-            return False
-        self._fd = fd
-        return True
+        if self._fd < 0:
+            try:
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError:
+                return False
+            self._fd = fd if _try_lock(fd) else -1
+        return self._fd >= 0
 
     def release(self) -> None:
-        """Let another process ship. In a forked child this closes a copy only, and the parent stays the sender."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Let another process ship."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            _unlock(fd)
+
+    def after_fork(self) -> None:
+        """In a child: the parent stays the sender."""
+        self._fd = -1
 
 
 def segment_names(directory: Path) -> list[str]:
@@ -113,7 +116,7 @@ def closed_names(directory: Path) -> list[str]:
     for name in segment_names(directory):
         fd = _lock(directory / name)
         if fd >= 0:
-            os.close(fd)
+            _unlock(fd)
             names.append(name)
     return names
 
@@ -130,8 +133,10 @@ def _lock(path: Path) -> int:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return -1
-    if not _try_lock(fd) or os.fstat(fd).st_nlink == 0:
-        os.close(fd)
+    if not _try_lock(fd):
+        return -1
+    if os.fstat(fd).st_nlink == 0:
+        _unlock(fd)
         return -1
     return fd
 
@@ -149,9 +154,29 @@ def _sizes(directory: Path) -> Iterator[int]:
                     yield entry.stat().st_size
 
 
+def after_fork() -> None:
+    """In a child: close the copies of the parent's locked files, which would hold its locks after its death.
+
+    Closing a copy leaves the lock to the parent; only an unlock, through any copy, would free it.
+    """
+    while _locked:
+        os.close(_locked.pop())
+
+
 def _try_lock(fd: int) -> bool:
+    """Lock an open file, or close it."""
+    _locked.add(fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        _locked.discard(fd)
+        os.close(fd)
         return False
     return True
+
+
+def _unlock(fd: int) -> None:
+    """Explicitly: a child forked by code that runs no fork hooks may hold a copy."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    _locked.discard(fd)
+    os.close(fd)

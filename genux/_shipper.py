@@ -130,7 +130,7 @@ class Shipper:
 
     def after_fork(self) -> None:
         """In a child: the sender's lock and the batches in memory are the parent's."""
-        self._sender.release()
+        self._sender.after_fork()
         self._reset()
 
     def _batches(self) -> Generator[Segment | MemoryBatch]:

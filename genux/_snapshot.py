@@ -19,6 +19,7 @@ from genux.wire import Snapshot
 __all__ = ["CACHE_NAME", "CachedSnapshot", "SnapshotStore", "read_cache"]
 
 CACHE_NAME = "snapshot.json"
+_FIRST_WAIT_SECONDS = 1.0
 _MAX_POLL_WAIT_SECONDS = 300.0
 
 
@@ -93,9 +94,12 @@ class SnapshotStore:
             self._n_failures = 0
             self._not_before = time.monotonic() + self._poll_seconds
         except (TransportError, msgspec.DecodeError) as error:
+            # With nothing to assign from, everyone gets control: then look soon again.
+            first, ceiling = self._poll_seconds, _MAX_POLL_WAIT_SECONDS
+            if not self.arrived.is_set():
+                first, ceiling = min(_FIRST_WAIT_SECONDS, self._poll_seconds), self._poll_seconds
+            self._not_before = time.monotonic() + min(ceiling, first * 2 ** min(self._n_failures, 8))
             self._n_failures += 1
-            wait = min(_MAX_POLL_WAIT_SECONDS, self._poll_seconds * 2 ** min(self._n_failures - 1, 8))
-            self._not_before = time.monotonic() + wait
             self._guard.say_once("snapshot", f"no new snapshot: {error}; assigning from the last one, if any")
 
     def after_fork(self) -> None:

@@ -1,9 +1,11 @@
 """Every accepted event arrives exactly once, whatever happens to the host, the service or the disk."""
 
 import json
+import os
 import signal
 import subprocess
 import textwrap
+import time
 
 import pytest
 
@@ -116,6 +118,53 @@ os._exit(0)
     assert process.returncode == -signal.SIGKILL
     assert process.out == "True 400\n", process.err
     assert_all_arrived_once(service, 1_000)
+
+
+def test_a_child_that_only_lives_on_does_not_hold_its_dead_parents_batches(service, host):
+    def hang(batch):
+        service.answer = None
+        time.sleep(1)
+        return service.keep(batch)
+
+    service.answer = hang
+    process = host(
+        TRACK
+        + """
+track(0, 600)
+time.sleep(0.5)  # the first batch is on its way, its file locked
+pid = os.fork()
+if pid:
+    print(pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(60)
+""",
+        preamble="import warnings; warnings.simplefilter('ignore', DeprecationWarning); "
+        "gx = genux.Client(flush_seconds=0.01)",
+        wait=False,
+    )
+    child = int(process.stdout.readline())
+    try:
+        process.wait(20)
+        later = host(NEXT_START)
+        assert later.returncode == 0, later.err
+        os.kill(child, 0)
+    finally:
+        os.kill(child, signal.SIGKILL)
+    assert_all_arrived_once(service, 600)
+
+
+def test_a_process_frozen_after_a_flush_has_nothing_in_flight(service, host):
+    frozen = host(
+        TRACK + "track(0, 700)\nassert gx.flush(20)\nos.kill(os.getpid(), signal.SIGSTOP)\ntrack(700, 800)", wait=False
+    )
+    os.waitid(os.P_PID, frozen.pid, os.WSTOPPED | os.WNOWAIT)
+    assert_all_arrived_once(service, 700)
+    service.stop()
+    service.start()
+    frozen.send_signal(signal.SIGCONT)
+    _, err = frozen.communicate(timeout=60)
+    assert frozen.returncode == 0, err
+    assert_all_arrived_once(service, 800)
 
 
 @pytest.mark.parametrize("leave", ["os._exit(3)", "sys.exit(3)", "raise SystemExit(3)"])

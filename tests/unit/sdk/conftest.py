@@ -24,7 +24,7 @@ def no_settings_of_this_machine(monkeypatch, tmp_path):
         monkeypatch.delenv(f"GENUX_{name}", raising=False)
     monkeypatch.setenv("GENUX_DIR", str(tmp_path / "outbox"))
     yield
-    for client in list(_registry._live):
+    for client in list(_registry._open):
         client.close()
 
 

@@ -48,7 +48,7 @@ def test_a_mistake_is_said_with_its_place(text, message):
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="nope.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"nope\.yaml: cannot be read"):
         load_config(tmp_path / "nope.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):

@@ -1,0 +1,61 @@
+"""What a durable `track` costs its caller, beside the floor: the same line encoded and written with `os.write`.
+
+    python benchmarks/sdk_track.py
+
+The service is a socket that nobody answers, so that shipping is not measured; figures are of one thread.
+"""
+
+import datetime as dt
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+import genux
+from genux.wire import Track
+
+N_EVENTS = 20_000
+
+
+def timed(function: Callable[[], object]) -> tuple[float, float, float]:
+    """Mean, median and 99th percentile of one call, in microseconds."""
+    function()
+    costs = []
+    for _ in range(N_EVENTS):
+        begin = time.perf_counter_ns()
+        function()
+        costs.append(time.perf_counter_ns() - begin)
+    costs.sort()
+    return statistics.fmean(costs) / 1e3, costs[N_EVENTS // 2] / 1e3, costs[int(N_EVENTS * 0.99)] / 1e3
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        encode = msgspec.json.Encoder().encode
+        event = Track(
+            event_id="0" * 36,
+            at=dt.datetime.now(dt.UTC),
+            unit_id="user-42",
+            name="clicked",
+            properties={"page": "home"},
+        )
+        fd = os.open(Path(folder) / "floor.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        floor = timed(lambda: os.write(fd, encode(event) + b"\n"))
+        os.close(fd)
+        gx = genux.Client("http://127.0.0.1:9", "key", directory=folder, exit_flush_seconds=0.0)
+        with gx.unit("user-42"):
+            cost = timed(lambda: gx.track("clicked", page="home"))
+        kept = gx.status()
+        assert kept.accepted == N_EVENTS + 1, kept
+        gx.close()
+    print(f"{'':32}{'mean us':>9}{'p50':>8}{'p99':>8}{'x floor (p50)':>15}")
+    for name, (mean, median, tail) in (("encode + os.write", floor), ("Client.track, durable", cost)):
+        print(f"{name:32}{mean:9.2f}{median:8.2f}{tail:8.2f}{median / floor[1]:15.2f}")
+
+
+if __name__ == "__main__":
+    main()
