@@ -253,6 +253,8 @@ def set_allocation(store: Store, scope: Scope, key: str, allocation: Mapping[str
 
     def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> list[str]:
         _require_status(row, "draft", "running", "paused")
+        if not allocation or not all(0 <= share <= 1 for share in allocation.values()):
+            raise ServiceError("invalid", "$.allocation: name shares between 0 and 1 that sum to 1.", 400)
         spec = msgspec.structs.replace(_decode(row), allocation=dict(allocation))
         _check(spec)
         if row.status == "draft":

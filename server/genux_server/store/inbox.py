@@ -86,8 +86,8 @@ def add_batch(  # noqa: PLR0913  # one argument per column
         "body": body,
         "archived_at": received_at if body is None else None,
     }
-    result = connection.execute(_insert(connection, InboxBatch).on_conflict_do_nothing(), values)
-    return result.rowcount == 1
+    insert = _insert(connection, InboxBatch).on_conflict_do_nothing().returning(InboxBatch.id)
+    return connection.execute(insert, values).first() is not None
 
 
 def add_rejected(
