@@ -96,7 +96,7 @@ def test_markdown_has_a_table_for_each_metric(counts_file):
     [
         ("u,v,x\n1,a,1\n2,b,0\n", ["--metric", "y"], "y"),
         ("u,v,x\n1,a,1\n2,b,0\n", ["--metric", "x", "--control", "c"], "c"),
-        ("u,v,x\n1,a,1\n2,a,0\n", ["--metric", "x"], "one variant"),
+        ("u,v,x\n1,a,1\n2,a,0\n", ["--metric", "x"], "nothing to compare"),
         ("", ["--metric", "x"], "empty"),
         ("u,v,x\n", ["--metric", "x"], "no rows"),
         ("u,v,x\n1,a,1\n2,b,hello\n", ["--metric", "x:mean"], "hello"),

@@ -114,9 +114,7 @@ def _model_client() -> "Iterator[openai.OpenAI]":
     from genux_server.demo.model_server import ModelServerConfig, create_model_app, serve_in_thread
 
     # Four times as fast as a hosted model, so that nobody waits; now and then it refuses or breaks, as those do.
-    config = ModelServerConfig(
-        slowness=0.25, rate_limit_share=0.02, retry_after_seconds=0.2, server_error_share=0.01
-    )
+    config = ModelServerConfig(slowness=0.25, rate_limit_share=0.02, retry_after_seconds=0.2, server_error_share=0.01)
     url, stop = serve_in_thread(create_model_app(config))
     try:
         with openai.OpenAI(base_url=f"{url}/v1", api_key="local-stand-in") as client:

@@ -2,17 +2,15 @@
 
 import dataclasses
 
-import msgspec
-
 from genux_server.model import Check, Comparison, MetricReport, Money, Report
 from genux_server.pages import format as fmt
 
 __all__ = ["Section", "outline"]
 
 _VALIDITY = {
-    "planned": "at planned looks",
-    "always": "at every look",
-    "fixed": "for one look",
+    "planned": "the plan's",
+    "always": "every look",
+    "fixed": "one look",
 }
 
 
@@ -58,8 +56,8 @@ def _metric(metric: MetricReport) -> list[Section]:
         (
             arm.variant,
             fmt.count(arm.n_units),
-            fmt.count(arm.total) if is_share else "",
-            quantity.value(arm.value),
+            quantity.total(arm.total) if is_share else "",
+            quantity.value(arm.value, arm.ci_lower, arm.ci_upper),
             quantity.interval(arm.ci_lower, arm.ci_upper),
             fmt.count(arm.pending) if arm.pending else "",
         )
@@ -76,26 +74,36 @@ def _metric(metric: MetricReport) -> list[Section]:
     title = f"{metric.label or metric.key} ({metric.role}, {metric.kind})"
     sections = [Section(title, tuple(note.text for note in metric.notes), header, arms)]
     if metric.comparisons:
-        against = f"against {metric.comparisons[0].control}"
+        against = f"vs {metric.comparisons[0].control}"
+        effect = f"effect{quantity.effect_suffix}"
         level = f"{100 * metric.comparisons[0].level:g} % interval"
         rows = tuple(_compared(metric, comparison) for comparison in metric.comparisons)
-        sections.append(Section("", (), (against, "effect", level, "lift", "p", "valid"), rows))
+        sections.append(Section("", (), (against, effect, level, "lift", "z or t", "p", "valid at"), rows))
     return sections
 
 
 def _compared(metric: MetricReport, c: Comparison) -> tuple[str, ...]:
     if c.not_computable is not None:
-        return c.variant, "not computable", c.not_computable.text, "", "", _VALIDITY[c.validity]
+        return c.variant, "not computable", c.not_computable.text, "", "", "", _VALIDITY[c.validity]
     quantity = fmt.quantity(metric.kind, metric.unit)
-    bare = msgspec.structs.replace(quantity, effect_suffix="")
+    _, interval = quantity.effect(c.effect, c.effect_ci_lower, c.effect_ci_upper)
     return (
         c.variant,
-        quantity.effect(c.effect, c.effect_ci_lower, c.effect_ci_upper),
-        bare.effect_interval(c.effect_ci_lower, c.effect_ci_upper),
+        _exact(c.effect, quantity.factor, quantity.prefix),
+        interval.removesuffix(quantity.effect_suffix),
         fmt.lift(c.lift, c.lift_ci_lower, c.lift_ci_upper)[0] if c.lift is not None else "",
-        fmt.p_value(c.p_value).removeprefix("p ").removeprefix("= "),
+        _exact(c.statistic),
+        "" if c.p_value is None else f"{c.p_value:.3g}",
         _VALIDITY[c.validity],
     )
+
+
+def _exact(x: float | None, factor: float = 1.0, prefix: str = "") -> str:
+    """Four significant digits: who reads tables in a terminal compares them with another program's."""
+    if x is None:
+        return ""
+    sign = fmt.MINUS if x < 0 else "+"
+    return f"{sign}{prefix}{abs(x) * factor:.4g}"
 
 
 def _funnel(report: Report) -> Section | None:

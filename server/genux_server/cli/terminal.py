@@ -54,7 +54,7 @@ def _print_section(section: Section, console: Console) -> None:
     kept = [i for i, name in enumerate(section.header) if name]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for i in kept:
-        words = i == 0 or section.header[i] in {"valid", "served models"}
+        words = i == 0 or section.header[i] in {"valid at", "served models"}
         table.add_column(section.header[i], justify="left" if words else "right")
     for row in section.rows:
         table.add_row(*(row[i] for i in kept))
