@@ -57,17 +57,11 @@ def nice_axis(low: float, high: float, *, n_ticks: int = 5) -> Axis:
     return Axis(first * step, last * step, step, tuple(i * step for i in range(first, last + 1)))
 
 
-def interval_axis(
-    intervals: Iterable[tuple[float | None, float | None, float | None]], *, hold_estimates: bool = True
-) -> Axis | None:
-    """An axis with 0 for many (estimate, lower, upper); None when nothing can be drawn.
+def interval_axis(intervals: Iterable[tuple[float | None, float | None, float | None]]) -> Axis | None:
+    """An axis with 0 for many (estimate, lower, upper), a bound of None being unbounded; None without an estimate.
 
-    One very wide interval must not squash the others: the axis holds the bounds up to a few times the middle reach;
-    what goes further leaves it with an arrowhead, and its figures stand in the table.
-
-    Args:
-        intervals: estimate, lower and upper of each row; a bound of None is unbounded.
-        hold_estimates: every estimate is on the axis; without it, one of another size may leave it too.
+    One very wide or very distant interval must not squash the others: the axis holds what lies within a few times the
+    middle reach. The rest leaves it with an arrowhead; its figures stand beside the chart.
     """
     rows = [(x, lower, upper) for x, lower, upper in intervals if x is not None]
     if not rows:
@@ -75,11 +69,8 @@ def interval_axis(
     reaches = sorted(max(abs(b) for b in row if b is not None) for row in rows)
     middle = reaches[len(reaches) // 2]
     limit = max(reach for reach in reaches if reach <= _MOST_TIMES_MIDDLE * middle)
-    if hold_estimates:
-        limit = max(limit, 1.25 * max(abs(x) for x, _, _ in rows))
     ends = [math.copysign(min(abs(b), limit), b) for row in rows for b in row if b is not None]
-    low, high = min(0.0, *ends), max(0.0, *ends)
-    return nice_axis(low, high)
+    return nice_axis(min(0.0, *ends), max(0.0, *ends))
 
 
 def interval_mark(

@@ -45,7 +45,7 @@ def build_forest(report: Report, labels: dict[str, str]) -> Forest | None:
     treatments = [v for v in labels if v != report.control]
     shown = [(m, v, shown_comparison(m, v)) for m in metrics for v in treatments]
     lifts = ((c.lift, c.lift_ci_lower, c.lift_ci_upper) for _, _, c in shown if c)
-    axis = interval_axis(lifts, hold_estimates=False)
+    axis = interval_axis(lifts)
     if axis is None:
         return None
     rows: list[ForestRow] = []

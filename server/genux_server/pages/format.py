@@ -16,6 +16,7 @@ __all__ = [
     "day",
     "days_between",
     "duration",
+    "level",
     "lift",
     "lift_tick",
     "moment",
@@ -29,6 +30,8 @@ __all__ = [
 MINUS = "\u2212"
 PERCENT = "\u202f%"
 DASH = "\u2013"
+_WORD_JOINER = "\u2060"
+"""Browsers may break a line between a minus and a dollar sign; digits hold on to their minus by themselves."""
 _SIGNIFICANT = 3
 _MOST_DECIMALS = 6
 _LARGE = 1e7
@@ -145,8 +148,13 @@ def rate(x: float | None) -> str:
     if x is None:
         return gettext("not known")
     shown = 100 * x
-    decimals = 0 if shown == round(shown) else _clip(max(1, 1 - math.floor(math.log10(abs(shown)))))
+    decimals = 0 if shown in {0.0, 100.0} else _clip(max(1, 1 - math.floor(math.log10(abs(shown)))))
     return _write(shown, decimals, "", PERCENT)
+
+
+def level(x: float) -> str:
+    """A confidence level in percent, such as `95 %`."""
+    return f"{100 * x:g}{PERCENT}"
 
 
 def usd(x: float | None) -> str:
@@ -229,7 +237,9 @@ def _write(x: float, decimals: int, prefix: str, suffix: str, *, signed: bool = 
             break
     digits = f"{scaled:,.{decimals}f}"
     zero = float(digits.replace(",", "")) == 0
-    return f"{'' if zero else _sign(x, signed=signed)}{prefix}{digits}{tail}{suffix}"
+    sign = "" if zero else _sign(x, signed=signed)
+    joiner = _WORD_JOINER if sign == MINUS and prefix else ""
+    return f"{sign}{joiner}{prefix}{digits}{tail}{suffix}"
 
 
 def _sign(x: float, *, signed: bool) -> str:

@@ -52,10 +52,7 @@ def build_listing(views: Sequence[ExperimentView], reports: Mapping[str, Report]
     Lift intervals of all rows share one axis, so that they can be compared down the page.
     """
     leads = {key: _lead(report) for key, report in reports.items()}
-    axis = interval_axis(
-        ((c[1], c[2], c[3]) for c in leads.values() if c is not None),
-        hold_estimates=False,
-    )
+    axis = interval_axis((c[1], c[2], c[3]) for c in leads.values() if c is not None)
     labels = {"running": gettext("Running"), "waiting": gettext("Not running"), "ended": gettext("Ended")}
     groups: list[ListGroup] = []
     for name, statuses in _GROUPS:

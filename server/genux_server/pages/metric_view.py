@@ -6,7 +6,7 @@ from genux_server.model import ArmReport, ArmResult, Comparison, MetricReport, R
 from genux_server.pages.axis import interval_axis
 from genux_server.pages.band import BandChart, build_bands
 from genux_server.pages.compared import AxisTick, Compared, compared, effect_ticks, shown_comparison
-from genux_server.pages.format import Quantity, count, duration, quantity, rate
+from genux_server.pages.format import Quantity, count, duration, level, quantity
 from genux_server.pages.text import (
     gettext,
     method_name,
@@ -89,7 +89,7 @@ def metric_view(metric: MetricReport, report: Report, labels: dict[str, str]) ->
         ticks=effect_ticks(axis, write) if axis else [],
         zero=axis.percent(0.0) if axis else 0.0,
         validity=validity_sentence(lead.validity) if lead else "",
-        level=rate(lead.level) if lead else rate(0.95),
+        level=level(lead.level) if lead else level(0.95),
         effect_unit=write.effect_suffix.strip() or write.prefix,
         notes=sentences([m for m in metric.notes if m.code not in _SAID_BY_THE_PAGE]),
         bands=build_bands(metric.series, labels, write),

@@ -385,7 +385,9 @@ def crowded() -> Report:
     results = [
         proportion(k, 1_000_000_000 if i == 0 else 2_000, t) for i, (k, t) in enumerate(zip(keys, totals, strict=True))
     ]
-    results[0] = msgspec.structs.replace(results[0], n_units=1_000_000_000, total=80_000_000.0, value=0.08, se=1e-5)
+    results[0] = msgspec.structs.replace(
+        results[0], n_units=1_000_000_000, total=80_000_000.0, value=0.08, se=1e-5, ci_lower=0.07998, ci_upper=0.08002
+    )
     comparisons = [compare(results[0], r) for r in results[1:]]
     comparisons[2] = msgspec.structs.replace(comparisons[2], lift_ci_upper=None, effect_ci_upper=None)
     comparisons[3] = msgspec.structs.replace(comparisons[3], lift_ci_lower=None, lift_ci_upper=None)
