@@ -153,7 +153,8 @@ def minimum_lift(
 ) -> MinimumEffect:
     """The smallest lift found by a delta-method test of the relative difference, as peers' calculators state it.
 
-    Solves D / sigma_rel(D) = z_{1 - alpha/2} + z_power, sigma_rel(D)^2 = (s_t(D)^2 / n_t + (1 + D)^2 s_c^2 / n_c) / m^2.
+    Solves D / sigma_rel(D) = z_{1 - alpha/2} + z_power with
+    sigma_rel(D)^2 = (s_t(D)^2 / n_t + (1 + D)^2 s_c^2 / n_c) / m^2.
     genux decides on the absolute scale (`minimum_effect`); this is for comparison, and larger for lifts over 0 because
     the test's own error grows with the lift.
 
