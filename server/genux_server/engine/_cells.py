@@ -62,18 +62,19 @@ def summarise(
     """
     order = {variant.key: position for position, variant in enumerate(experiment.variants)}
     units, capped = _cap(units, columns)
+    anchors = _anchors(units, columns)
     arm_counts: list[ArmCount] = []
     cells: list[Cell] = []
     for segment, rows in [("", units), *_segments(units, segments)]:
         group = [*_GROUP, "segment"] if segment else [*_GROUP]
         aggregates = {"n_units": rows.count()}
         for number, column in enumerate(columns):
-            aggregates |= _aggregates(rows, number, column, capped)
+            aggregates |= _aggregates(rows, number, column, capped, anchors)
         for row in rows.group_by(group).agg(**aggregates).to_pyarrow().to_pylist():
             name = f"{segment}={row['segment']}" if segment else ""
             where = {"variant": row["variant"], "epoch": row["epoch"], "segment": name, "day": row["day"]}
             arm_counts.append(ArmCount(n_units=row["n_units"], **where))
-            cells += [_cell(row, number, column, where) for number, column in enumerate(columns)]
+            cells += [_cell(row, number, column, anchors, where) for number, column in enumerate(columns)]
     metric_order = {column.metric: number for number, column in enumerate(columns)}
 
     def place(item: ArmCount | Cell) -> tuple[str, int, int, dt.date]:
@@ -109,9 +110,26 @@ def _cap(units: ir.Table, columns: Sequence[Column]) -> tuple[ir.Table, dict[str
     return stored(joined.mutate(**cut, **flags).drop(*caps.columns)), capped
 
 
-def _aggregates(rows: ir.Table, number: int, column: Column, capped: Mapping[str, str]) -> dict[str, ir.Value]:
+def _anchors(units: ir.Table, columns: Sequence[Column]) -> dict[str, float]:
+    """A whole number near each component's mean.
+
+    Moments are taken around it, so that values of 1e9 and more keep their digits; being whole, it is exact for counts.
+    """
+    means = {
+        name: units[name].mean(where=units[column.matured]) for column in columns for name in column.components.values()
+    }
+    if not means:
+        return {}
+    found = units.aggregate(**means).to_pyarrow().to_pylist()[0]
+    return {name: float(round(mean or 0.0)) for name, mean in found.items()}
+
+
+def _aggregates(
+    rows: ir.Table, number: int, column: Column, capped: Mapping[str, str], anchors: Mapping[str, float]
+) -> dict[str, ir.Value]:
     matured = rows[column.matured]
     names = list(column.components.values())
+    shifted = [rows[name] - anchors[name] if anchors[name] else rows[name] for name in names]
     result = {
         f"{number}:n": rows.count(where=matured),
         f"{number}:min": rows[names[0]].min(where=matured),
@@ -119,23 +137,26 @@ def _aggregates(rows: ir.Table, number: int, column: Column, capped: Mapping[str
     }
     if column.metric in capped:
         result[f"{number}:capped"] = rows.count(where=matured & rows[capped[column.metric]])
-    for i, first in enumerate(names):
-        result[f"{number}:mean:{i}"] = rows[first].mean(where=matured)
-        result[f"{number}:var:{i}:{i}"] = rows[first].var(how="pop", where=matured)
-        for j, second in enumerate(names[i + 1 :], start=i + 1):
-            result[f"{number}:var:{i}:{j}"] = rows[first].cov(rows[second], how="pop", where=matured)
+    for i, first in enumerate(shifted):
+        result[f"{number}:mean:{i}"] = first.mean(where=matured)
+        result[f"{number}:var:{i}:{i}"] = first.var(how="pop", where=matured)
+        for j, second in enumerate(shifted[i + 1 :], start=i + 1):
+            result[f"{number}:var:{i}:{j}"] = first.cov(second, how="pop", where=matured)
     return result
 
 
-def _cell(row: Mapping[str, Any], number: int, column: Column, where: Mapping[str, Any]) -> Cell:
+def _cell(
+    row: Mapping[str, Any], number: int, column: Column, anchors: Mapping[str, float], where: Mapping[str, Any]
+) -> Cell:
     n = row[f"{number}:n"]
     k = len(column.components)
+    anchor = [anchors[name] if n else 0.0 for name in column.components.values()]
     return Cell(
         metric=column.metric,
         moments=Moments(
             n=n,
             components=tuple(column.components),
-            mean=tuple(row[f"{number}:mean:{i}"] or 0.0 for i in range(k)),
+            mean=tuple(anchor[i] + (row[f"{number}:mean:{i}"] or 0.0) for i in range(k)),
             comoments=tuple((row[f"{number}:var:{i}:{j}"] or 0.0) * n for i in range(k) for j in range(i, k)),
             minimum=row[f"{number}:min"] or 0.0,
             maximum=row[f"{number}:max"] or 0.0,

@@ -49,11 +49,18 @@ class Survey:
 
     def remarks(self) -> list[Message]:
         """Sentences about rows and values that are missing."""
-        counted = {
-            "rows_without_unit": (self.n_without_unit, "{n:,} rows name no unit and are left out."),
-            "rows_without_variant": (self.n_without_variant, "{n:,} rows name no variant and are left out."),
-        }
-        found = [Message(code=code, args={"n": n}, text=text.format(n=n)) for code, (n, text) in counted.items() if n]
+        counts = {"unit": self.n_without_unit, "variant": self.n_without_variant}
+        found = [
+            Message(
+                code=f"rows_without_{what}",
+                args={"n": n},
+                text=f"1 row names no {what} and is left out."
+                if n == 1
+                else f"{n:,} rows name no {what} and are left out.",
+            )
+            for what, n in counts.items()
+            if n
+        ]
         return found + [
             Message(
                 code="missing_values",
