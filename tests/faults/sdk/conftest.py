@@ -27,6 +27,13 @@ SNAPSHOT = {
 }
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_args):
+        """A killed host resets its connection; what else goes wrong shows in the counts."""
+
+
 class Service:
     """Takes batches the way the real one does: a batch id is counted once, whatever is sent under it again.
 
@@ -85,8 +92,7 @@ class Service:
                     body = gzip.decompress(body)
                 self._answer(*service.take(json.loads(body)))
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
