@@ -1,17 +1,18 @@
 """Who the running code works for: contextvars that a task inherits and a thread pool must be handed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from genux.assignment import NO_ATTRIBUTES
 
 if TYPE_CHECKING:
     from genux.wire import AssignmentRef
 
-__all__ = ["Scope", "Unit", "current_call", "current_feature", "current_unit"]
+__all__ = ["Scope", "Unit", "carry", "current_call", "current_feature", "current_unit"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -83,3 +84,18 @@ class Scope(Generic[T]):
             self._variable.reset(token)
         except ValueError:
             return
+
+
+def carry(function: Callable[P, T]) -> Callable[P, T]:
+    """Take the current unit, feature and call along to another thread.
+
+    A thread pool's workers inherit no context: `pool.submit(genux.carry(work), article)`. The result may be called from
+    many threads at once, and any number of times.
+    """
+    unit, feature, call = current_unit.get(), current_feature.get(), current_call.get()
+
+    def carried(*args: P.args, **kwargs: P.kwargs) -> T:
+        with Scope(current_unit, unit), Scope(current_feature, feature), Scope(current_call, call):
+            return function(*args, **kwargs)
+
+    return carried

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from genux._client import Client
+from genux._context import carry
 from genux._registry import default_client
 from genux._resumed import Resumed
 from genux._status import Status
@@ -19,6 +20,7 @@ __all__ = [
     "Status",
     "alias",
     "call",
+    "carry",
     "default_client",
     "expose",
     "feature",

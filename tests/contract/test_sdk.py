@@ -32,6 +32,7 @@ PUBLIC = {
         "Status",
         "alias",
         "call",
+        "carry",
         "default_client",
         "expose",
         "feature",
@@ -67,6 +68,7 @@ PUBLIC = {
         "TransportError",
         "UsageError",
     ],
+    "genux.middleware": ["AsgiUnit", "WsgiUnit"],
     "genux.testing": [
         "FrozenClock",
         "Recording",

@@ -236,12 +236,12 @@ def test_units_are_inherited_by_tasks_and_kept_apart_between_them(gx, service):
 
 
 def test_a_thread_pool_takes_the_unit_along_when_handed_the_context(gx, service):
-    with concurrent.futures.ThreadPoolExecutor(2) as pool, gx.unit("user-1"):
-        pool.submit(contextvars.copy_context().run, gx.track, "with").result()
+    with concurrent.futures.ThreadPoolExecutor(3) as pool, gx.unit("user-1"):
+        list(pool.map(genux.carry(gx.track), ["with"] * 5))
         pool.submit(gx.track, "without").result()
     assert gx.status().dropped == {"no_unit": 1}
     assert gx.flush()
-    assert [(event.name, event.unit_id) for event in service.events] == [("with", "user-1")]
+    assert [(event.name, event.unit_id) for event in service.events] == [("with", "user-1")] * 5
 
 
 def test_a_generator_finalised_in_another_context_does_not_raise(gx):

@@ -1,0 +1,126 @@
+"""Makes the visitor of a web request the current unit, in any WSGI or ASGI app.
+
+```python
+app.wsgi_app = genux.middleware.WsgiUnit(app.wsgi_app, lambda environ: environ.get("HTTP_X_USER"))
+app = genux.middleware.AsgiUnit(app, lambda scope: scope.get("session", {}).get("user_id"))
+```
+
+The unit holds for streamed answers too. A request whose visitor is not known, or whose visitor cannot be told because
+the given function raised, is served without a unit.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context, copy_context
+from typing import Any
+
+from genux._client import Client
+from genux._registry import default_client
+
+__all__ = ["AsgiUnit", "WsgiUnit"]
+
+Environ = dict[str, Any]
+WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+AsgiScope = MutableMapping[str, Any]
+AsgiApp = Callable[[AsgiScope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+
+
+class WsgiUnit:
+    """A WSGI app whose requests run for a unit.
+
+    Args:
+        app: the app.
+        unit_of: tells a request's unit from its environ; None or empty for nobody.
+        attributes_of: tells what targeting looks at.
+        kind: what the unit is.
+        client: the default one when None, looked up per request.
+    """
+
+    def __init__(
+        self,
+        app: WsgiApp,
+        unit_of: Callable[[Environ], str | None],
+        *,
+        attributes_of: Callable[[Environ], dict[str, Any]] | None = None,
+        kind: str = "user",
+        client: Client | None = None,
+    ) -> None:
+        self._app = app
+        self._unit_of = unit_of
+        self._attributes_of = attributes_of
+        self._kind = kind
+        self._client = client
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Serve one request."""
+        scope = _scope_of(environ, self._unit_of, self._attributes_of, self._kind, self._client)
+        context = copy_context()
+        context.run(scope.__enter__)
+        return _InContext(context, context.run(self._app, environ, start_response))
+
+
+class AsgiUnit:
+    """An ASGI app whose requests and websockets run for a unit; its arguments are those of `WsgiUnit`."""
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        unit_of: Callable[[AsgiScope], str | None],
+        *,
+        attributes_of: Callable[[AsgiScope], dict[str, Any]] | None = None,
+        kind: str = "user",
+        client: Client | None = None,
+    ) -> None:
+        self._app = app
+        self._unit_of = unit_of
+        self._attributes_of = attributes_of
+        self._kind = kind
+        self._client = client
+
+    async def __call__(
+        self, scope: AsgiScope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        """Serve one connection; `lifespan` is nobody's."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        with _scope_of(scope, self._unit_of, self._attributes_of, self._kind, self._client):
+            await self._app(scope, receive, send)
+
+
+class _InContext:
+    """The parts of an answer, made in the context of their request: a server asks for them after the app returned."""
+
+    def __init__(self, context: Context, parts: Iterable[bytes]) -> None:
+        self._context = context
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        iterator = self._context.run(iter, self._parts)
+        done = object()
+        while (part := self._context.run(next, iterator, done)) is not done:
+            assert isinstance(part, bytes)
+            yield part
+
+    def close(self) -> None:
+        """Close what the app returned, as a server would."""
+        close = getattr(self._parts, "close", None)
+        if close is not None:
+            self._context.run(close)
+
+
+def _scope_of(
+    request: Any,
+    unit_of: Callable[[Any], str | None],
+    attributes_of: Callable[[Any], dict[str, Any]] | None,
+    kind: str,
+    client: Client | None,
+) -> AbstractContextManager[None]:
+    client = client or default_client()
+    try:
+        unit_id = unit_of(request)
+        attributes = attributes_of(request) if unit_id and attributes_of is not None else {}
+        return client.unit(unit_id, kind=kind, **attributes) if unit_id else nullcontext()
+    except Exception as error:  # noqa: BLE001 the host's function failed; the host's request goes on
+        client.note("unit_of", error)
+        return nullcontext()

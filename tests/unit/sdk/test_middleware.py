@@ -1,0 +1,92 @@
+import asyncio
+
+import flask
+import pytest
+
+import genux
+from genux import testing
+from genux.middleware import AsgiUnit, WsgiUnit
+from genux.testing import WsgiTransport
+
+
+@pytest.fixture
+def app(gx):
+    app = flask.Flask("host")
+
+    @app.get("/plain")
+    def plain():
+        genux.track("plain")
+        return genux.peek("ai-entry").reason
+
+    @app.get("/stream")
+    def stream():
+        def parts():
+            for n in range(3):
+                genux.track("part", n=n)
+                yield f"{n};"
+
+        return app.response_class(parts())
+
+    app.wsgi_app = WsgiUnit(
+        app.wsgi_app,
+        lambda environ: environ["HTTP_X_USER"] or None,
+        attributes_of=lambda environ: {"country": environ["HTTP_X_COUNTRY"]},
+    )
+    return app
+
+
+def test_a_flask_request_runs_for_its_visitor(app):
+    with testing.recording() as seen:
+        headers = {"X-User": "user-1", "X-Country": "KR"}
+        assert WsgiTransport(app).send("GET", "/plain", b"", headers).body == b"ASSIGNED"
+    assert [event.unit_id for event in seen.events] == ["user-1"]
+    genux.track("outside")
+    assert genux.status().dropped == {"no_unit": 1}
+
+
+def test_a_streamed_answer_keeps_its_visitor_and_leaves_none_behind(app):
+    first = app({**environ("/stream"), "HTTP_X_USER": "user-1"}, lambda *_: None)
+    second = app({**environ("/stream"), "HTTP_X_USER": "user-2"}, lambda *_: None)
+    with testing.recording() as seen:
+        body = [part for pair in zip(first, second, strict=True) for part in pair]
+    first.close()
+    second.close()
+    assert body == [b"0;", b"0;", b"1;", b"1;", b"2;", b"2;"]
+    assert [event.unit_id for event in seen.events] == ["user-1", "user-2"] * 3
+
+
+def test_a_request_whose_visitor_cannot_be_told_is_served_all_the_same(app, gx):
+    response = WsgiTransport(app).send("GET", "/plain", b"", {})
+    assert (response.status, response.body) == (200, b"NO_UNIT")
+    assert gx.status().failures == {"unit_of": 1}
+    assert WsgiTransport(app).send("GET", "/plain", b"", {"X-User": ""}).body == b"NO_UNIT"
+    assert gx.status().failures == {"unit_of": 1}
+
+
+def environ(path):
+    return {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": path,
+        "SERVER_NAME": "x",
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+        "HTTP_X_COUNTRY": "KR",
+    }
+
+
+def test_an_asgi_request_runs_for_its_visitor(gx):
+    async def app(scope, receive, send):
+        await asyncio.sleep(0)
+        gx.track(scope["type"])
+        await asyncio.to_thread(gx.track, "thread")
+
+    wrapped = AsgiUnit(app, lambda scope: scope["user"], client=gx)
+
+    async def serve():
+        await wrapped({"type": "lifespan"}, None, None)
+        await asyncio.gather(*(wrapped({"type": "http", "user": f"user-{n}"}, None, None) for n in range(5)))
+
+    with testing.recording() as seen:
+        asyncio.run(serve())
+    assert sorted(event.unit_id for event in seen.events) == sorted([f"user-{n}" for n in range(5)] * 2)
+    assert gx.status().dropped == {"no_unit": 2}
