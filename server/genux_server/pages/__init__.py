@@ -64,7 +64,7 @@ def _sign_in() -> Response | None:
         g.scopes = people.scopes(views.services().store, person_id)
     if not g.scopes:
         session.pop("person_id", None)
-        here = request.path if request.method == "GET" and request.path.startswith("/p/") else None
+        here = request.path if request.method == "GET" and request.path != "/" else None
         return redirect(url_for("pages.login", next=here))
     if any(g.place):
         g.scope = next((s for s in g.scopes if (s.project, s.environment) == g.place), None)

@@ -61,8 +61,7 @@ def compared(c: Comparison | None, write: Quantity, axis: Axis | None, report: R
     if c is None:
         return Compared(unavailable=gettext("Not compared yet"))
     if c.effect is None:
-        why = sentence(c.not_computable) if c.not_computable else gettext("Not computable")
-        return Compared(unavailable=why)
+        return Compared(unavailable=sentence(c.not_computable) if c.not_computable else gettext("Not computable"))
     good = None if report.verdict == "invalid" else c.beats_control
     relative = lift(c.lift, c.lift_ci_lower, c.lift_ci_upper) if c.lift is not None else ("", "")
     effect = (c.effect, c.effect_ci_lower, c.effect_ci_upper)

@@ -121,6 +121,10 @@ def _incremental(arm: ArmReport, control: str, money: dict[str, Money]) -> Cell:
         detail = gettext("under %(upper)s, unbounded", upper=usd(upper))
     else:
         detail = gettext("%(lower)s to %(upper)s", lower=usd(lower), upper=usd(upper))
+    if row.cost_per_incremental_usd < 0:
+        cheaper = (row.cost_per_unit_difference_usd or 0.0) < 0
+        sign = gettext("more conversions for less money") if cheaper else gettext("more money for fewer conversions")
+        detail = f"{detail}; {sign}"
     return Cell(usd(row.cost_per_incremental_usd), detail)
 
 

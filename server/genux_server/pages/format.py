@@ -30,8 +30,6 @@ __all__ = [
 MINUS = "\u2212"
 PERCENT = "\u202f%"
 DASH = "\u2013"
-_WORD_JOINER = "\u2060"
-"""Browsers may break a line between a minus and a dollar sign; digits hold on to their minus by themselves."""
 _SIGNIFICANT = 3
 _MOST_DECIMALS = 6
 _LARGE = 1e7
@@ -47,12 +45,14 @@ class Quantity(msgspec.Struct, frozen=True):
         factor: what is shown is `factor` times what is stored.
         prefix, suffix: around a value, such as `$` or `%`.
         effect_suffix: after a difference of two values, such as ` points`.
+        effect_decimals: fewest decimals of a difference.
     """
 
     factor: float = 1.0
     prefix: str = ""
     suffix: str = ""
     effect_suffix: str = ""
+    effect_decimals: int = 0
 
     def value(self, x: float | None, lower: float | None = None, upper: float | None = None) -> str:
         """A value with the digits its interval deserves, or to three significant ones; `not known` for None."""
@@ -76,10 +76,15 @@ class Quantity(msgspec.Struct, frozen=True):
         return _write(x, _own_decimals(x, money=self.prefix == "$"), self.prefix, self.suffix)
 
     def effect(self, x: float | None, lower: float | None, upper: float | None) -> tuple[str, str]:
-        """A signed difference and its interval, with the digits that the interval deserves."""
+        """A signed difference and its interval, with the digits that the interval deserves.
+
+        A bound just beside zero gets up to two more, so that it does not read as zero.
+        """
         if x is None:
             return gettext("not computable"), ""
-        decimals = self._decimals(x, lower, upper)
+        fewest = max(self.effect_decimals, self._decimals(x, lower, upper))
+        bounds = [b * self.factor for b in (lower, upper) if b]
+        decimals = next((d for d in range(fewest, fewest + 2) if all(round(b, d) for b in bounds)), fewest + 2)
         estimate = _write(x * self.factor, decimals, self.prefix, self.effect_suffix, signed=True)
         return estimate, self._range(lower, upper, decimals, self.effect_suffix, signed=True)
 
@@ -118,7 +123,7 @@ _LIFT = Quantity(100.0, "", PERCENT, PERCENT)
 def quantity(kind: str, unit: str) -> Quantity:
     """How a metric of this kind and unit is written: percent and points, dollars, seconds, or its own unit."""
     if kind in {"proportion", "retention"}:
-        return Quantity(100.0, "", PERCENT, gettext(" points"))
+        return Quantity(100.0, "", PERCENT, gettext(" points"), effect_decimals=1)
     plain = unit.strip()
     if plain.lower() in {"$", "usd", "us dollars", "dollars"}:
         return Quantity(1.0, "$", "", "")
@@ -238,8 +243,7 @@ def _write(x: float, decimals: int, prefix: str, suffix: str, *, signed: bool = 
     digits = f"{scaled:,.{decimals}f}"
     zero = float(digits.replace(",", "")) == 0
     sign = "" if zero else _sign(x, signed=signed)
-    joiner = _WORD_JOINER if sign == MINUS and prefix else ""
-    return f"{sign}{joiner}{prefix}{digits}{tail}{suffix}"
+    return f"{sign}{prefix}{digits}{tail}{suffix}"
 
 
 def _sign(x: float, *, signed: bool) -> str:

@@ -31,6 +31,7 @@ __all__ = [
 
 _MINUS = re.compile(r"(?<![\w.])-(?=[$\d])")
 _PERCENT = re.compile(r"(?<=\d) %")
+_WORD = re.compile(r"[^\W\d_]+[ ,.]")
 _P_VALUE = re.compile(r"\bp ([<=]) ")
 
 
@@ -53,8 +54,13 @@ def install(app: Flask) -> None:
 
 
 def sentence(message: Message) -> str:
-    """A message of the statistics layer as text, set as in print: a true minus, no line break inside a figure."""
+    """A message of the statistics layer as text, set as in print.
+
+    A true minus, no line break inside a figure, and a capital at the start unless it starts with a key.
+    """
     text = _MINUS.sub("\u2212", message.text or message.code)
+    if _WORD.match(text):
+        text = text[0].upper() + text[1:]
     return _P_VALUE.sub("p\u00a0\\1\u00a0", _PERCENT.sub("\u202f%", text))
 
 

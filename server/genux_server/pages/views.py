@@ -1,9 +1,11 @@
 """The addresses of the pages: parse, ask the service, render."""
 
 import datetime as dt
+import re
 from typing import cast
 
 from flask import Blueprint, abort, current_app, g, redirect, render_template, request, session, url_for
+from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from genux_server.pages.format import count, duration, moment
@@ -13,6 +15,7 @@ from genux_server.pages.snippets import python_snippet
 from genux_server.pages.text import gettext, status_word
 from genux_server.service import experiments, ingest, keys, metrics, people, reports
 from genux_server.service.experiments import ExperimentView
+from genux_server.service.keys import KeyInfo
 from genux_server.service.scope import Scope, utcnow
 from genux_server.service.services import Services
 
@@ -22,6 +25,8 @@ PLACE = "/p/<project>/<environment>"
 """Project and environment stand in the address, so that a link means the same to whoever opens it."""
 
 _REJECTED_A_PAGE = 50
+_LOCAL = re.compile(r"/(?:p|experiments)/[\w./~-]*")
+"""Where a login may lead: an address of these pages, never another site."""
 Html = str | Response | tuple[str, int]
 
 
@@ -30,6 +35,7 @@ def register(pages: Blueprint) -> None:
     pages.get("/")(home)
     pages.route("/login", methods=["GET", "POST"])(login)
     pages.post("/logout")(logout)
+    pages.get("/experiments/<key>")(find_experiment)
     pages.get(f"{PLACE}/experiments", endpoint="experiments")(experiments_list)
     pages.get(f"{PLACE}/experiments/<key>")(experiment)
     pages.get(f"{PLACE}/start")(start)
@@ -72,7 +78,7 @@ def login() -> Html:
     session.permanent = True
     session["person_id"] = person.id
     target = request.args.get("next", "")
-    return redirect(target if target.startswith("/p/") and "\\" not in target else url_for("pages.home"))
+    return redirect(target if _LOCAL.fullmatch(target) else url_for("pages.home"))
 
 
 def logout() -> Html:
@@ -81,14 +87,23 @@ def logout() -> Html:
     return redirect(url_for("pages.login"))
 
 
+def find_experiment(key: str) -> Html:
+    """An address that names no place, as a terminal prints it: the first environment that has the experiment."""
+    store = services().store
+    found = (s for s in g.scopes if any(view.key == key for view in experiments.list_experiments(store, s)))
+    scope = next(found, None)
+    if scope is None:
+        raise NotFound
+    return redirect(url_for("pages.experiment", project=scope.project, environment=scope.environment, key=key))
+
+
 def experiments_list() -> Html:
     """Every experiment with its last verdict."""
     store, scope = services().store, here()
     session["environment_id"] = scope.environment_id
     views = experiments.list_experiments(store, scope)
-    found = {view.key: reports.current(store, scope, view.key) for view in views if view.started_at}
-    known = {key: report for key, report in found.items() if report is not None}
-    return render_template("pages/experiments.html", groups=build_listing(views, known, utcnow()))
+    groups = build_listing(views, reports.current_all(store, scope), utcnow())
+    return render_template("pages/experiments.html", groups=groups)
 
 
 def experiment(key: str) -> Html:
@@ -116,7 +131,7 @@ def make_key() -> Html:
 
 def start_progress() -> Html:
     """The last step of the start page, looked at again every few seconds."""
-    return render_template("pages/_progress.html", **_progress(_newest_running()))
+    return render_template("pages/_progress.html", **_progress(_newest_running(), _server_keys()))
 
 
 def rejected() -> Html:
@@ -162,26 +177,26 @@ def _newest_running() -> ExperimentView | None:
 
 
 def _render_start(secret: str) -> str:
-    newest = _newest_running()
-    own = [key for key in keys.list_keys(services().store, here()) if key.environment == here().environment]
+    newest, own = _newest_running(), _server_keys()
     return render_template(
         "pages/start.html",
         url=request.host_url.rstrip("/"),
         secret=secret,
-        has_key=any(key.kind == "server" and key.revoked_at is None for key in own),
+        has_key=any(key.revoked_at is None for key in own),
         example=newest.key if newest else "",
         code=_snippet(newest) if newest else python_snippet(None),
-        **_progress(newest),
+        **_progress(newest, own),
     )
 
 
-def _progress(newest: ExperimentView | None) -> dict[str, object]:
+def _server_keys() -> list[KeyInfo]:
+    found = keys.list_keys(services().store, here())
+    return [key for key in found if key.environment == here().environment and key.kind == "server"]
+
+
+def _progress(newest: ExperimentView | None, own: list[KeyInfo]) -> dict[str, object]:
     store, scope, now = services().store, here(), utcnow()
-    used = [
-        key.last_used_at
-        for key in keys.list_keys(store, scope)
-        if key.environment == scope.environment and key.kind == "server" and key.last_used_at
-    ]
+    used = [key.last_used_at for key in own if key.last_used_at]
     report = reports.current(store, scope, newest.key) if newest else None
     n_units = report.n_units if report else 0
     steps = [

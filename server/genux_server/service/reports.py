@@ -21,7 +21,7 @@ from genux_server.store.control import Experiment, StoredReport
 if TYPE_CHECKING:
     from genux_server.lake import Lake
 
-__all__ = ["current", "refresh", "refresh_due"]
+__all__ = ["current", "current_all", "refresh", "refresh_due"]
 
 _MATURES_EVERY = dt.timedelta(seconds=60)
 _SETTLES_AFTER = dt.timedelta(days=1)
@@ -54,6 +54,13 @@ def current(store: Store, scope: Scope, key: str) -> Report | None:
             raise not_found("experiment", key)
         stored = experiments.latest_report(session, row.id)
     return None if stored is None else _decode(stored)
+
+
+def current_all(store: Store, scope: Scope) -> dict[str, Report]:
+    """The newest report of every experiment that has one and is not archived, by key."""
+    with store.reading() as session:
+        found = experiments.latest_reports(session, scope.environment_id)
+    return {key: _decode(stored) for key, stored in found.items()}
 
 
 def refresh(store: Store, lake: "Lake", scope: Scope, key: str) -> Report:

@@ -16,6 +16,7 @@ __all__ = [
     "find_experiment",
     "find_metric",
     "latest_report",
+    "latest_reports",
     "list_experiments",
     "list_metrics",
     "lock_environment",
@@ -110,3 +111,21 @@ def latest_report(session: Session, experiment_id: int, definition_hash: str | N
     if definition_hash is not None:
         query = query.where(StoredReport.definition_hash == definition_hash)
     return session.scalar(query.order_by(StoredReport.id.desc()).limit(1))
+
+
+def latest_reports(session: Session, environment_id: int) -> dict[str, StoredReport]:
+    """The newest report of each experiment of an environment that has one, archived ones left out; by key."""
+    newest = (
+        sa.select(StoredReport.id)
+        .where(StoredReport.experiment_id == Experiment.id)
+        .order_by(StoredReport.id.desc())
+        .limit(1)
+        .correlate(Experiment)
+        .scalar_subquery()
+    )
+    query = (
+        sa.select(Experiment.key, StoredReport)
+        .join(StoredReport, StoredReport.id == newest)
+        .where(Experiment.environment_id == environment_id, Experiment.status != "archived")
+    )
+    return {row[0]: row[1] for row in session.execute(query)}

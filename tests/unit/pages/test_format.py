@@ -29,7 +29,7 @@ def test_counts_have_separators_and_become_short_when_nobody_reads_the_digits(va
         (12.345, "$12.35"),
         (2_500.4, "$2,500"),
         (2.5e9, "$2.50 bn"),
-        (-0.031, "\u2212\u2060$0.031"),
+        (-0.031, "\u2212$0.031"),
     ],
 )
 def test_money_is_never_zero_for_unknown_and_keeps_two_digits(value, text):
@@ -49,7 +49,8 @@ def test_latency_is_read_in_milliseconds_below_a_second(value, text):
     [
         (0.0412, 0.028, 0.054, "+4.1 points", "+2.8 to +5.4 points"),
         (-0.0082, -0.0133, -0.0031, "\u22120.8 points", "\u22121.3 to \u22120.3 points"),
-        (0.3, -0.2, 0.8, "+30 points", "\u221220 to +80 points"),
+        (0.3, -0.2, 0.8, "+30.0 points", "\u221220.0 to +80.0 points"),
+        (0.053, 0.0003, 0.107, "+5.30 points", "+0.03 to +10.70 points"),
         (0.00012, 0.00008, 0.00016, "+0.0120 points", "+0.0080 to +0.0160 points"),
         (0.01, 0.002, None, "+1.00 points", "over +0.20 points, unbounded"),
         (0.01, None, 0.05, "+1.0 points", "under +5.0 points, unbounded"),

@@ -8,9 +8,11 @@ from genux_server.pages import text
     ("raw", "printed"),
     [
         ("-0.8 points (95 % interval -1.3 to -0.3)", "\u22120.8 points (95\u202f% interval \u22121.3 to \u22120.3)"),
-        ("on 2026-11-22 in gate-40", "on 2026-11-22 in gate-40"),
-        ("costs -$0.03", "costs \u2212$0.03"),
-        ("better, p < 0.001.", "better, p\u00a0<\u00a00.001."),
+        ("On 2026-11-22 in gate-40", "On 2026-11-22 in gate-40"),
+        ("Costs -$0.03", "Costs \u2212$0.03"),
+        ("accepted answers is better", "Accepted answers is better"),
+        ("retention_7 is worse", "retention_7 is worse"),
+        ("Better, p < 0.001.", "Better, p\u00a0<\u00a00.001."),
     ],
 )
 def test_sentences_are_set_as_in_print_and_leave_dates_and_keys_alone(raw, printed):
