@@ -192,19 +192,22 @@ def _refused(frame: Frame, treatment: str, validity: Validity, method: str, reas
 
 
 def _why(frame: Frame, metric: MetricSpec, treatment: str, pair: Pair) -> Message:
-    by_epoch = frame.moments(metric.key)
-    c, t = (sum(arms[k].n for arms in by_epoch.values() if k in arms) for k in (frame.control, treatment))
     if pair.control is None or pair.treatment is None:
-        if min(c, t) < 2:
-            return message("too_few_units", control=c, treatment=t)
-        if metric.kind == "ratio" and any(
-            "d" in m.components and m.n and mean_of(m, "d") == 0.0 for arms in by_epoch.values() for m in arms.values()
-        ):
-            return message("no_denominator")
-        return message("no_common_epoch")
-    if metric.kind in SHARE_KINDS:
-        if pair.control.value == pair.treatment.value == 0.0:
-            return message("no_conversions")
-        if pair.control.value == pair.treatment.value == 1.0:
-            return message("all_converted")
+        return _why_no_estimate(frame, metric, treatment)
+    if metric.kind in SHARE_KINDS and pair.control.value == pair.treatment.value:
+        return message("all_converted" if pair.control.value else "no_conversions")
     return message("no_variation")
+
+
+def _why_no_estimate(frame: Frame, metric: MetricSpec, treatment: str) -> Message:
+    by_epoch = frame.moments(metric.key).values()
+    both = [[arms[key] for key in (frame.control, treatment) if key in arms] for arms in by_epoch]
+    shared = [pair for pair in both if len(pair) == 2 and min(arm.n for arm in pair) >= 2]
+    if not shared:
+        n_control, n_treatment = (sum(arms[k].n for arms in by_epoch if k in arms) for k in (frame.control, treatment))
+        if min(n_control, n_treatment) < 2:
+            return message("too_few_units", control=n_control, treatment=n_treatment)
+        return message("no_common_epoch")
+    if any("d" in arm.components and mean_of(arm, "d") == 0.0 for pair in shared for arm in pair):
+        return message("no_denominator")
+    return message("not_finite")

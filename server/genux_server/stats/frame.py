@@ -117,7 +117,7 @@ class Frame:
         for row in self.facts.arm_counts:
             if not row.segment and row.variant in self.labels:
                 counts[row.epoch][row.variant] += row.n_units
-        return dict(counts)
+        return dict(sorted(counts.items()))
 
     @functools.cached_property
     def units(self) -> dict[str, int]:

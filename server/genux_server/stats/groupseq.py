@@ -93,7 +93,8 @@ def _advance(before: _Density, fraction: float, bound: float, drift: float, side
     high = min(at, middle + reach)
     # Both this look's kernel and the next one's must be resolved.
     narrow = math.sqrt(min(step, next_step))
-    points, weights = _legendre(int(np.clip(24 + 5.0 * (high - low) / narrow, 48, 1200)))
+    # In steps of 32, so that searches over boundaries meet the same rules again.
+    points, weights = _legendre(32 * min(38, 2 + int(5.0 * (high - low) / narrow / 32)))
     nodes = 0.5 * (high - low) * points + 0.5 * (high + low)
     z = (nodes[:, None] - before.nodes[None, :] - drift * step) / math.sqrt(step)
     density = np.exp(-0.5 * z * z) @ before.weights / math.sqrt(2.0 * math.pi * step)

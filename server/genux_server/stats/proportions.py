@@ -15,10 +15,12 @@ __all__ = [
     "boschloo_p_value",
     "koopman_interval",
     "newcombe_interval",
+    "normal_critical",
     "pooled_z",
     "restricted_by_difference",
     "score_contrast",
     "score_difference_interval",
+    "two_sided_p",
     "wilson_interval",
 ]
 
@@ -54,7 +56,12 @@ def pooled_z(x_control: float, n_control: int, x_treatment: float, n_treatment: 
     if variance <= 0.0:
         return None
     z = (x_treatment / n_treatment - x_control / n_control) / math.sqrt(variance)
-    return z, 2.0 * float(special.ndtr(-abs(z)))
+    return z, two_sided_p(z)
+
+
+def two_sided_p(z: float) -> float:
+    """Two-sided normal p-value by the tail itself, right to the last digits until it underflows beyond z = 37."""
+    return 2.0 * float(special.ndtr(-abs(z)))
 
 
 def score_difference_interval(

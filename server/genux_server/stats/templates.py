@@ -115,6 +115,7 @@ TEMPLATES: Mapping[str, str] = {
     "no_conversions": "no unit converted in either arm, so chance cannot be judged.",
     "all_converted": "every unit converted in both arms, so chance cannot be judged.",
     "no_denominator": "the denominator is zero in an arm.",
+    "not_finite": "the values are too large, or the denominators too small, to compute with.",
     "no_common_epoch": "the two arms never ran in the same epoch.",
     "before_first_look": "the first planned look comes at {units:count} units; {matured:count} are in.",
     "kind_unsupported": "a {kind} needs finer facts than these moments.",

@@ -60,9 +60,7 @@ def test_cookie_cats_says_what_a_statistician_would_sign(make):
     assert seven.effect_ci_upper < 0
     assert seven.lift_ci_upper < 0
     assert report.verdict == "do_not_ship"
-    assert report.headline.text == (
-        "gate_40: -0.8 points on retention_7 (95 % interval -1.3 to -0.3). Do not ship it."
-    )
+    assert report.headline.text == ("gate_40: -0.8 points on retention_7 (95 % interval -1.3 to -0.3). Do not ship it.")
 
 
 def test_an_odd_split_at_one_look_is_a_warning_in_plain_words(make):
@@ -160,7 +158,8 @@ def test_an_odd_split_never_ships(make, answer):
 
 
 @pytest.mark.parametrize(
-    ("slower", "verdict", "state"), [(1.0, "ship", "safe"), (1.09, "discuss", "unclear"), (1.3, "do_not_ship", "harmed")]
+    ("slower", "verdict", "state"),
+    [(1.0, "ship", "safe"), (1.09, "discuss", "unclear"), (1.3, "do_not_ship", "harmed")],
 )
 def test_a_guardrail_is_judged_by_its_margin(make, answer, latency, slower, verdict, state):
     rng = np.random.default_rng(3)
