@@ -3,7 +3,9 @@
 The scripts stand beside this file in an installed wheel, and at the top of the checkout in a clone.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,12 @@ def upgrade(store: Store, revision: str = "head") -> None:
 
     A database that fails keeps its old revision: DDL is rolled back on SQLite and PostgreSQL alike.
     """
-    _run(store, lambda config: command.upgrade(config, revision))
+    _run(store, partial(command.upgrade, revision=revision))
 
 
 def downgrade(store: Store, revision: str) -> None:
     """Take every database of the store back to `revision`; `base` drops all tables."""
-    _run(store, lambda config: command.downgrade(config, revision))
+    _run(store, partial(command.downgrade, revision=revision))
 
 
 def head() -> str:
@@ -77,7 +79,7 @@ def _targets(store: Store) -> list[tuple[sa.Engine, frozenset[str], sa.MetaData]
     return [(store.control, frozenset({"control", "inbox"}), both)]
 
 
-def _run(store: Store, action: Any) -> None:
+def _run(store: Store, action: Callable[[AlembicConfig], None]) -> None:
     with ExitStack() as stack:
         targets = []
         for engine, parts, metadata in _targets(store):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from flask import Flask
 
@@ -104,7 +104,7 @@ def stop_with_parent(stop: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def supervised_worker(config: Config) -> Iterator[None]:
+def supervised_worker(config: Config) -> Generator[None]:
     """A `genux worker` process, started again whenever it dies, stopped at the end."""
     environment = {**os.environ, **config.to_env(), PARENT_VARIABLE: str(os.getpid())}
     command = [sys.executable, "-c", "from genux_server.cli import main; main()", "worker"]

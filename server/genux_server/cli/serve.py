@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -146,7 +146,7 @@ def reset_password(config: Config, *, email: str) -> None:
 
 
 @contextmanager
-def _opened(config: Config, *, upgrade: bool = True) -> Iterator[Store]:
+def _opened(config: Config, *, upgrade: bool = True) -> Generator[Store]:
     config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(config.control_url, config.inbox_url)
     try:

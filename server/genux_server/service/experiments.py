@@ -149,8 +149,9 @@ def start(store: Store, scope: Scope, key: str) -> ExperimentView:
                 "unknown_metric", f"There is no metric called {', '.join(sorted(named - known))} here.", 409
             )
         row.status = "running"
-        row.started_at = utcnow()
-        epochs.append(_open_epoch(session, row, 1, _explicit(spec).allocation, row.started_at))
+        now = utcnow()
+        row.started_at = now
+        epochs.append(_open_epoch(session, row, 1, _explicit(spec).allocation, now))
         return []
 
     return _change(store, scope, key, "start", change)

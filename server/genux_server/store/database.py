@@ -1,11 +1,12 @@
 """Connections: two engines on SQLite (control store, inbox), one on PostgreSQL."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -38,7 +39,7 @@ class Store:
         self.inbox.dispose()
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def reading(self) -> Generator[Session]:
         """A session on the control store whose changes are not kept.
 
         Raises:
@@ -48,7 +49,7 @@ class Store:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self) -> Generator[Session]:
         """A session on the control store, committed at the end; it holds SQLite's one write lock from the start.
 
         Raises:
@@ -58,7 +59,7 @@ class Store:
             yield session
 
     @contextmanager
-    def inbox_reading(self) -> Iterator[sa.Connection]:
+    def inbox_reading(self) -> Generator[sa.Connection]:
         """A connection to the inbox whose changes are not kept.
 
         Raises:
@@ -68,7 +69,7 @@ class Store:
             yield connection
 
     @contextmanager
-    def inbox_writing(self) -> Iterator[sa.Connection]:
+    def inbox_writing(self) -> Generator[sa.Connection]:
         """A connection to the inbox, committed at the end; it holds SQLite's one write lock from the start.
 
         Raises:
@@ -79,7 +80,7 @@ class Store:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated() -> Generator[None]:
     try:
         yield
     except IntegrityError:
@@ -113,6 +114,6 @@ def _engine(url: str, *, durable: bool) -> sa.Engine:
         immediate = connection.get_execution_options().get(_IMMEDIATE)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
-    sa.event.listen(engine, "connect", connect)
-    sa.event.listen(engine, "begin", begin)
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", begin)
     return engine

@@ -205,8 +205,8 @@ def claim(connection: sa.Connection, *, max_batches: int, max_bytes: int) -> tup
         )
         .where(is_open, InboxBatch.chunk == number)
         .order_by(InboxBatch.id)
-    ).all()
-    return int(number), [ClaimedBatch(**row._mapping) for row in rows]  # noqa: SLF001  # a documented accessor
+    ).mappings()
+    return int(number), [ClaimedBatch(**row) for row in rows]
 
 
 def publish(connection: sa.Connection, versions: LakeVersions, now: dt.datetime) -> None:

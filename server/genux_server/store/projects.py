@@ -143,23 +143,27 @@ def add_api_key(session: Session, key: ApiKey) -> ApiKey:
 
 def find_api_key(session: Session, digest: str) -> KeyOwner | None:
     """Who holds the key with this SHA-256; None when nobody does or it was revoked."""
-    row = session.execute(
-        sa.select(
-            ApiKey.id.label("key_id"),
-            ApiKey.kind,
-            ApiKey.prefix,
-            ApiKey.last_used_at,
-            ApiKey.project_id,
-            Project.key.label("project"),
-            ApiKey.environment_id,
-            Environment.key.label("environment"),
-            Environment.snapshot_version,
+    row = (
+        session.execute(
+            sa.select(
+                ApiKey.id.label("key_id"),
+                ApiKey.kind,
+                ApiKey.prefix,
+                ApiKey.last_used_at,
+                ApiKey.project_id,
+                Project.key.label("project"),
+                ApiKey.environment_id,
+                Environment.key.label("environment"),
+                Environment.snapshot_version,
+            )
+            .join(Project, Project.id == ApiKey.project_id)
+            .join(Environment, Environment.id == ApiKey.environment_id)
+            .where(ApiKey.digest == digest, ApiKey.revoked_at.is_(None))
         )
-        .join(Project, Project.id == ApiKey.project_id)
-        .join(Environment, Environment.id == ApiKey.environment_id)
-        .where(ApiKey.digest == digest, ApiKey.revoked_at.is_(None))
-    ).one_or_none()
-    return None if row is None else KeyOwner(**row._mapping)  # noqa: SLF001  # SQLAlchemy's documented accessor
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else KeyOwner(**row)
 
 
 def touch_api_key(session: Session, key_id: int, now: dt.datetime) -> None:

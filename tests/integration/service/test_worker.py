@@ -65,7 +65,7 @@ def exposure_and_call(event):
 
 
 @pytest.mark.parametrize("where", CRASHES)
-def test_a_crash_at_any_step_loses_and_doubles_nothing(
+def test_a_crash_at_any_step_loses_and_doubles_nothing(  # noqa: PLR0917  # fixtures, by name
     where, server, store, app, service_config, event, batch, lake_event_ids, monkeypatch
 ):
     lake = app.extensions["genux"].lake
