@@ -82,7 +82,7 @@ class Client:
         for problem in options.problems:
             self._guard.say_once(problem, problem)
         self._exit_flush_seconds = exit_flush_seconds
-        self._process_key = TokenKey(id="process", secret=os.urandom(32).hex())
+        self._process_key = TokenKey(id=f"process-{os.urandom(4).hex()}", secret=os.urandom(32).hex())
         self._snapshots = SnapshotStore(options.directory, poll_seconds, self._guard, local)
         self._delivery: Delivery | None = None
         if options.directory is not None:

@@ -62,6 +62,9 @@ class _Keep(Exception):  # noqa: N818 not an error: the batch stays where it is
 class Shipper:
     """Ships what the outbox holds. One pass at a time, from whichever thread asks.
 
+    Among processes that share a folder one at a time is the sender. While it backs off it stays the sender, so that a
+    service in trouble hears from one of them only.
+
     Args:
         outbox: whose segments, and those of dead processes beside them, are shipped.
         transport: the way to the service.
@@ -121,6 +124,7 @@ class Shipper:
                 with closing(self._batches()) as batches:
                     for batch in batches:
                         self._ship(batch)
+                self._sender.release()  # a process that is stopped while idle must not stop the others' shipping
             except _Keep as delay:
                 self._back_off(delay)
 

@@ -88,6 +88,27 @@ def test_another_process_reports_an_outcome_of_an_exposure(service):
     assert (outcome.unit_id, outcome.exposure_id, outcome.value) == ("", exposure.event_id, 3.0)
 
 
+def test_a_token_of_a_process_without_keys_means_nothing_elsewhere(local):
+    with local.unit("user-1", country="KR"):
+        local.variant("ai-entry")
+        token = local.resume_token()
+    assert local.resume(token).refused == ""
+    assert genux.Client().resume(token).refused == "unknown_key"
+
+
+def test_a_client_with_a_file_assigns_from_it_and_signs_with_the_services_keys(service, tmp_path):
+    service.snapshot = msgspec.structs.replace(service.snapshot, version="keyed", token_keys=[NEW])
+    path = tmp_path / "genux.yaml"
+    path.write_text("experiments: [{key: only-here, variants: [{key: a}, {key: b}]}]")
+    gx = genux.Client(transport=service, config=path, flush_seconds=0.01)
+    with gx.unit("user-1"):
+        assert gx.variant("only-here").reason == "ASSIGNED"
+        assert gx.flush()
+        assert gx.variant("ai-entry").reason == "UNKNOWN_EXPERIMENT"
+        assert gx.variant("only-here").reason == "ASSIGNED"
+        assert tokens.read([NEW], gx.resume_token(), dt.datetime.now(dt.UTC)).exposure_id
+
+
 def test_a_repeated_exposure_is_resumed_by_the_one_that_was_recorded(gx):
     def visit():
         with testing.recording() as seen, gx.unit("user-1", country="KR"):

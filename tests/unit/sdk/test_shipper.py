@@ -176,17 +176,25 @@ def test_retry_after_is_honoured_up_to_the_ceiling(outbox, shipping, value, at_l
     assert at_least <= due_in(shipper) <= at_most
 
 
-def test_only_one_shipper_per_folder_sends_and_another_takes_over(outbox, shipping):
-    one, first = shipping(OK)
+def test_while_one_shipper_backs_off_no_other_bothers_the_service(outbox, shipping):
+    one, first = shipping(TransportError("down"))
     other, second = shipping(OK)
     fill(outbox, 1)
     one.ship()
-    fill(outbox, 1)
     other.ship()
     assert (len(first.sent), len(second.sent)) == (1, 0)
     one.release()
     other.ship()
     assert len(second.sent) == 1
+
+
+def test_shippers_that_are_well_take_turns(outbox, shipping):
+    one, first = shipping(OK)
+    other, second = shipping(OK)
+    for shipper in (one, other, one):
+        fill(outbox, 1)
+        shipper.ship()
+    assert (len(first.sent), len(second.sent)) == (2, 1)
 
 
 def test_an_open_segment_of_another_writer_is_left_alone(outbox, shipping, guard):
