@@ -42,7 +42,7 @@ class Worker:
     def after_fork(self) -> None:
         """In a child no thread runs; the next event starts one."""
         self._start_lock = threading.Lock()
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition()  # re-entrant: a SIGTERM handler may flush in the middle of a flush
         self._asked = 0
         self._answered = 0
         self._stopping = False
