@@ -1,4 +1,4 @@
-"""Runs the vectors of the statistics core. Each names where its expected values come from and how closely they are known."""
+"""Runs the vectors of the statistics core; each names where its expected values come from and how near they are."""
 
 import json
 import math

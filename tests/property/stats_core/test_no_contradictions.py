@@ -46,7 +46,7 @@ def random_tables(n, seed):
 
 
 def random_arms(n, seed, critical):
-    """Two estimates each, some with a control that cannot be told from zero, half at the boundary to the last digits."""
+    """Two estimates each, some controls not to be told from zero, half of all at the boundary to the last digits."""
     rng = np.random.default_rng(seed)
     for i in range(n):
         n_c, n_t = (int(10 ** rng.uniform(0.5, 6)) for _ in range(2))
