@@ -11,7 +11,7 @@ from genux._context import Scope, Unit, current_call, current_feature, current_u
 from genux._decide import Decider
 from genux._delivery import Delivery
 from genux._events import Emitter, checked_text
-from genux._guard import Guard, guarded, nothing
+from genux._guard import Guard, answering, guarded, nothing
 from genux._options import resolve
 from genux._overrides import overrides
 from genux._resumed import Resumed
@@ -32,6 +32,10 @@ __all__ = ["Client"]
 C = TypeVar("C")
 
 _MIB = 1_024 * 1_024
+
+
+def _error(client: "Client", key: str) -> Assignment:
+    return control(client._snapshots.compiled, key, "ERROR")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # stands in for two methods
 
 
 class Client:
@@ -131,7 +135,7 @@ class Client:
                 raise
             return Scope(current_feature, current_feature.get())
 
-    @guarded(lambda self, key: control(self._snapshots.compiled, key, "ERROR"))
+    @guarded(_error)
     def variant(self, key: str, /) -> Assignment:
         """The current unit's variant; call it where you render: the unit counts as exposed from now on.
 
@@ -144,7 +148,7 @@ class Client:
             self._emitter.expose(unit, unit_id, assignment)
         return assignment
 
-    @guarded(lambda self, key: control(self._snapshots.compiled, key, "ERROR"))
+    @guarded(_error)
     def peek(self, key: str, /) -> Assignment:
         """The current unit's variant, without exposing it; `expose` follows when the unit really meets it."""
         self._start()
@@ -200,7 +204,7 @@ class Client:
 
         return CallRecorder(self._emitter, self._guard)
 
-    @guarded(lambda _self, **_lifetime: "")
+    @guarded(answering(""))
     def resume_token(self, *, lifetime_seconds: float = 604_800.0) -> str:
         """A signed reference to the current LLM call, or else to the unit's last exposure, for another process.
 
@@ -240,7 +244,7 @@ class Client:
         self._start()
         return self._snapshots.arrived.wait(timeout if self._delivery is not None else 0.0)
 
-    @guarded(lambda _self, _timeout=0.0: False)
+    @guarded(answering(False))
     def flush(self, timeout: float = 5.0) -> bool:
         """Ship everything kept until now, for hosts that freeze or end; timeout in seconds.
 

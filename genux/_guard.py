@@ -7,12 +7,13 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from genux.errors import UsageError
 
-__all__ = ["Guard", "guarded", "nothing"]
+__all__ = ["Guard", "answering", "guarded", "nothing"]
 
 _MAX_TOPICS = 1_000
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Guard:
@@ -142,8 +143,9 @@ def guarded(
             try:
                 return method(self, *args, **kwargs)
             except Exception as error:
-                self._guard.failed(where, error, loses_event=loses_event)
-                if self._guard.strict:
+                guard = self._guard  # pyright: ignore[reportPrivateUsage]  # the decorator is part of the class
+                guard.failed(where, error, loses_event=loses_event)
+                if guard.strict:
                     raise
                 answer: R = fallback(self, *args, **kwargs)
                 return answer
@@ -153,5 +155,13 @@ def guarded(
     return decorate
 
 
-def nothing(*_args: Any, **_kwargs: Any) -> None:
-    """The fallback of a method that answers nothing."""
+def answering(value: T) -> Callable[..., T]:
+    """The fallback of a method that then answers one value."""
+
+    def fallback(*_args: Any, **_kwargs: Any) -> T:
+        return value
+
+    return fallback
+
+
+nothing = answering(None)

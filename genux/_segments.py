@@ -70,7 +70,10 @@ class Segment:
 
 
 class SenderLock:
-    """At most one process per directory ships at a time. The kernel frees the lock when its holder dies, however it dies."""
+    """At most one process per directory ships at a time.
+
+    The kernel frees the lock when its holder dies, however it dies.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "sender.lock"

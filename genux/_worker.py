@@ -43,8 +43,8 @@ class Worker:
         """In a child no thread runs; the next event starts one."""
         self._start_lock = threading.Lock()
         self._changed = threading.Condition()  # re-entrant: a SIGTERM handler may flush in the middle of a flush
-        self._asked = 0
-        self._answered = 0
+        self._asked: int = 0
+        self._answered: int = 0
         self._stopping = False
         self.started = False
 

@@ -130,8 +130,10 @@ class Plan(_Strict, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ExperimentSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
-    """An experiment as a person writes it. `allocation` defaults to equal shares; the first variant is the default
-    control. `targeting` is an OR of ANDs of conditions.
+    """An experiment as a person writes it.
+
+    `allocation` defaults to equal shares; the first variant is the default control. `targeting` is an OR of ANDs of
+    conditions.
     """
 
     key: Key

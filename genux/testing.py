@@ -13,7 +13,7 @@ import datetime as dt
 import gzip
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,7 +40,7 @@ __all__ = [
 
 
 @contextmanager
-def force(variants: Mapping[str, str] | None = None, /, **by_name: str) -> Iterator[None]:
+def force(variants: Mapping[str, str] | None = None, /, **by_name: str) -> Generator[None]:
     """Give every unit these variants, as `FORCED`, in this process.
 
     Args:
@@ -83,7 +83,7 @@ class Recording:
 
 
 @contextmanager
-def recording() -> Iterator[Recording]:
+def recording() -> Generator[Recording]:
     """Hear every event of every client in this process, local mode included. They go their usual way as well.
 
     A client records a unit's exposure once; a test that needs it again constructs a new client.
@@ -114,7 +114,7 @@ class FrozenClock:
 
 
 @contextmanager
-def frozen_clock(now: dt.datetime) -> Iterator[FrozenClock]:
+def frozen_clock(now: dt.datetime) -> Generator[FrozenClock]:
     """Give events, calls and resume tokens this time instead of the machine's."""
     frozen = FrozenClock(now)
     with clock(lambda: frozen.now):
@@ -122,7 +122,7 @@ def frozen_clock(now: dt.datetime) -> Iterator[FrozenClock]:
 
 
 @contextmanager
-def clock(now: Callable[[], dt.datetime]) -> Iterator[None]:
+def clock(now: Callable[[], dt.datetime]) -> Generator[None]:
     """Give events, calls and resume tokens the aware time that `now()` answers instead of the machine's."""
     before = overrides.now
     overrides.now = now

@@ -129,8 +129,9 @@ class Alias(_Common, frozen=True, kw_only=True, omit_defaults=True, tag="alias")
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Usage of a call, in tokens. Parts are included in their whole: `cached` and `cache_write` in `input`,
-    `reasoning` in `output`, audio in both.
+    """Usage of a call, in tokens.
+
+    Parts are included in their whole: `cached` and `cache_write` in `input`, `reasoning` in `output`, audio in both.
     """
 
     input: Count = 0
