@@ -93,7 +93,9 @@ class Exchange(Probe):
     alike, and before the caller's own parser (`.parse`) may refuse the answer.
     """
 
-    __slots__ = ("_ended_at", "_error_before", "_host", "_meter", "_open", "_parser", "_plain_options", "options")
+    covers_streams = True
+
+    __slots__ = ("_ended_at", "_host", "_meter", "_open", "_parser", "_plain_options", "options")
 
     def __init__(self, meter: Meter, client: Any, options: Any, *, streaming: bool) -> None:
         host, provider = meter.locate(client)
@@ -116,7 +118,6 @@ class Exchange(Probe):
         self._host = host
         self._open = False
         self._ended_at = 0.0
-        self._error_before: BaseException | None = None
         self._plain_options = options
         self._parser = options.post_parser
         self.options = _copied(options)
@@ -208,24 +209,23 @@ class Exchange(Probe):
                 return
             self.note(msgspec.structs.asdict(body))
 
-    def closing(self, response: Any, error: BaseException | None) -> bool:
+    def closing(self, response: Any, error: BaseException | None, *, by_itself: bool) -> bool:
         """The open body is about to be closed, by its end or by the app."""
         if self.finished or self.reading:
             return True
-        return self.guarded("close", self._closing, response, error) is not False
+        return self.guarded("close", self._closing, response, error, by_itself) is not False
 
-    def _closing(self, response: Any, error: BaseException | None) -> bool:
-        if self.chunks or not getattr(response, "is_stream_consumed", False):
-            self.left(error)
-            return True
+    def _closing(self, response: Any, error: BaseException | None, by_itself: bool) -> bool:  # noqa: FBT001 - guarded
         if self._ended_at:
+            # The second close, by the `with` block: whatever the caller read is there now.
             self._complete(response, self._ended_at)
-            return True
-        # The first close of a body read raw comes from its end, before the caller could parse it; the second comes
-        # from the `with` block, when what could be known is known.
-        self._ended_at = perf_counter()
-        if error is not None:
-            self.finish(status_of(error), self._ended_at, type(error).__name__)
+        elif not by_itself:
+            self.left(error)
+        elif error is not None:
+            self.finish(status_of(error), perf_counter(), type(error).__name__)
+        else:
+            # A raw body came to its end, before the caller could parse it.
+            self._ended_at = perf_counter()
         return self.finished
 
     def left(self, error: BaseException | None) -> None:

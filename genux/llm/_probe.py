@@ -8,7 +8,7 @@ import contextvars
 import datetime as dt
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from genux._ids import uuid7
 from genux.llm._facts import content_began, fields_of, is_terminal, tokens_of
@@ -34,6 +34,9 @@ _WHY_UNREAD = {"error": "failed", "cancelled": "not_read", "abandoned": "not_rea
 
 class Probe:
     """One call. Attributes are written by the shells (`_wrap`, `_streams`, `_manual`) and read when it finishes."""
+
+    covers_streams = False
+    """Whether a stream begun inside this call is part of it even when it outlives it."""
 
     __slots__ = (
         "_recorder",
@@ -260,14 +263,15 @@ class Probe:
             self.usage_reason = "no_token_counts" if self.tokens is None else ""
         if self.error_type and status == "ok":
             status = "error"
-        elif not self.error_type:
+        elif not self.error_type and status != "abandoned":
             self.error_type = error_type
         if self.tokens is None:
             self.usage_reason = _WHY_UNREAD.get(status) or ("ended_early" if ended_early else self.usage_reason)
         latency = max(now - self.started, 0.0)
-        if self.parent is not None and not self.parent.finished:
-            self.parent.attempts.append(self._as_attempt(status, latency))
-        else:
+        parent = self.parent
+        if parent is not None and not parent.finished:
+            parent.attempts.append(self._as_attempt(status, latency))
+        elif parent is None or not parent.covers_streams:
             self._recorder.call_finished(self._as_call(status, latency, now))
 
     def _as_attempt(self, status: Status, latency: float) -> Attempt:
@@ -324,9 +328,13 @@ class Probe:
             assignments=list(context.assignments),
         )
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Itself: it stands where a function would, and a copied call would be counted twice."""
+        return self
+
     def __del__(self) -> None:
         """A stream that nobody read to its end or closed: recorded when the collector finds it."""
-        if not getattr(self, "finished", True) and self.started:
+        if self.started and not self.finished:
             self.guarded("collected", self.left, None)
 
 

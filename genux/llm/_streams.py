@@ -4,6 +4,7 @@ Nothing here refers to the stream or the response strongly, so a dropped stream 
 """
 
 import sys
+import types
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any, Protocol
@@ -70,8 +71,11 @@ class AsyncWatched(AsyncIterator[Any]):
 class Closable(Protocol):
     """Who wants to know that a response is being closed."""
 
-    def closing(self, response: Any, error: BaseException | None) -> bool:
-        """Called before the response closes, with the exception in flight; true when nothing more is to be heard."""
+    def closing(self, response: Any, error: BaseException | None, *, by_itself: bool) -> bool:
+        """Called before the response closes, with the exception in flight; true when nothing more is to be heard.
+
+        `by_itself` is true when the response's own iteration closes it, at its end or on an exception.
+        """
         ...
 
 
@@ -90,9 +94,10 @@ def on_close(response: Any, name: str, listener: Closable) -> None:
     original = previous if previous is not None else getattr(type(response), name)
     reference = weakref.ref(response)
 
-    def tell() -> Any:
+    def tell(caller: types.FrameType | None) -> Any:
         closed = reference()
-        if listener.closing(closed, sys.exception()) and vars(closed).get(name) is hook:
+        by_itself = caller is not None and caller.f_locals.get("self") is closed
+        if listener.closing(closed, sys.exception(), by_itself=by_itself) and vars(closed).get(name) is hook:
             if previous is None:
                 del vars(closed)[name]
             else:
@@ -100,11 +105,11 @@ def on_close(response: Any, name: str, listener: Closable) -> None:
         return closed
 
     def close() -> Any:
-        closed = tell()
+        closed = tell(sys._getframe(1))  # noqa: SLF001 - who closes is what tells an end from a departure
         return original() if previous is not None else original(closed)
 
     async def aclose() -> Any:
-        closed = tell()
+        closed = tell(sys._getframe(1))  # noqa: SLF001 - as above
         closing: Awaitable[Any] = original() if previous is not None else original(closed)
         return await closing
 

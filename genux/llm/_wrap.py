@@ -17,6 +17,7 @@ from genux.llm._recorder import Recorder
 __all__ = ["wrap"]
 
 _METER = "_genux_meter"
+_MARK = "_genux_measured"
 
 ClientT = TypeVar("ClientT")
 
@@ -46,7 +47,7 @@ def wrap(client: ClientT, recorder: Recorder, *, provider: str = "", stream_usag
 
 
 def _measure(client: Any, recorder: Recorder, *, provider: str, stream_usage: bool | None) -> None:
-    if _METER in vars(client):
+    if _METER in getattr(client, "__dict__", {}):
         return
     if "openai" not in sys.modules:
         raise TypeError(f"not an OpenAI client: {type(client).__name__}")
@@ -59,7 +60,9 @@ def _measure(client: Any, recorder: Recorder, *, provider: str, stream_usage: bo
     asynchronous = isinstance(client, openai.AsyncOpenAI)
     stream_type: type = openai.AsyncStream if asynchronous else openai.Stream
     base: Any = type(client)
-    client.__class__ = _measured(base, asynchronous)
+    if _MARK not in vars(base):
+        # `type(measured_client)(...)` is of a measured class already, and only lacks its meter.
+        client.__class__ = _measured(base, asynchronous)
     vars(client)[_METER] = Meter(recorder, provider=provider, stream_usage=stream_usage, stream_type=stream_type)
 
 
@@ -189,5 +192,6 @@ def _measured(base: type, asynchronous: bool) -> type:  # noqa: FBT001 - a cache
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
         "__slots__": (),
+        _MARK: True,
     }
     return types.new_class(base.__name__, (base,), {}, lambda target: target.update(namespace))
