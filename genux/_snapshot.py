@@ -20,6 +20,7 @@ __all__ = ["CACHE_NAME", "CachedSnapshot", "SnapshotStore", "read_cache"]
 
 CACHE_NAME = "snapshot.json"
 _FIRST_WAIT_SECONDS = 1.0
+_HINT_SECONDS = 1.0
 _MAX_POLL_WAIT_SECONDS = 300.0
 
 
@@ -59,6 +60,7 @@ class SnapshotStore:
         self._etag = ""
         self._latest_version = ""
         self._not_before = 0.0
+        self._looked_at = -_HINT_SECONDS
         self._n_failures = 0
         self.fetched_at: float | None = None
         self.arrived = threading.Event()
@@ -68,6 +70,7 @@ class SnapshotStore:
         cached = read_cache(directory) if directory is not None else None
         if cached is not None:
             self._etag, self.fetched_at = cached.etag, cached.fetched_at
+            self._latest_version = cached.snapshot.version
             self._use(cached.snapshot)
 
     @property
@@ -81,14 +84,15 @@ class SnapshotStore:
         return max(0.0, self._not_before - time.monotonic())
 
     def heard_version(self, version: str) -> None:
-        """A reply named the service's current version; another than ours makes a look due at once."""
+        """A reply named the service's current version; another than ours makes a look due, a second after the last."""
         if version != self._latest_version and not self._n_failures:
-            self._not_before = 0.0
+            self._not_before = min(self._not_before, self._looked_at + _HINT_SECONDS)
 
     def poll(self, transport: Transport, headers: dict[str, str]) -> None:
         """Look for a new snapshot when it is time; failures keep the one at hand."""
         if self.due_in_seconds:
             return
+        self._looked_at = time.monotonic()
         try:
             self._fetch(transport, headers)
             self._n_failures = 0
@@ -118,6 +122,7 @@ class SnapshotStore:
         if response.status == HTTPStatus.OK:
             snapshot = msgspec.json.decode(response.body, type=Snapshot)
             self._etag = response.headers.get("etag", "")
+            self._latest_version = snapshot.version
             self._use(snapshot)
             self._keep(snapshot)
         self.fetched_at = time.time()
@@ -126,8 +131,6 @@ class SnapshotStore:
     def _use(self, snapshot: Snapshot) -> None:
         if self._local is not None and snapshot is not self._local:
             snapshot = msgspec.structs.replace(self._local, token_keys=snapshot.token_keys)
-        else:
-            self._latest_version = snapshot.version
         self.compiled = compile_snapshot(snapshot)
         for key, problem in self.compiled.problems.items():
             self._guard.say_once(f"experiment:{key}", f"experiment `{key}` answers control: {problem}")

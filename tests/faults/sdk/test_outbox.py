@@ -48,15 +48,16 @@ def test_a_host_killed_while_it_ships_loses_nothing_and_repeats_nothing(service,
     assert_all_arrived_once(service, 15_000)
 
 
-def test_a_service_that_is_down_all_the_while_gets_everything_when_it_is_up(service, host):
+@pytest.mark.parametrize("n_events", [5_000, pytest.param(50_000, marks=pytest.mark.slow)])
+def test_a_service_that_is_down_all_the_while_gets_everything_when_it_is_up(service, host, n_events):
     service.stop()
-    down = host(TRACK + "track(0, 5_000)\nassert not gx.flush(0.5)\nprint(gx.status().accepted)")
+    down = host(TRACK + f"track(0, {n_events})\nassert not gx.flush(0.5)\nprint(gx.status().accepted)")
     assert down.returncode == 0, down.err
-    assert down.out == "5000\n"
+    assert down.out == f"{n_events}\n"
     assert down.err.count("events are kept, and sent when it works again") == 1
     service.start()
     assert host(NEXT_START).returncode == 0
-    assert_all_arrived_once(service, 5_000)
+    assert_all_arrived_once(service, n_events)
 
 
 def test_a_service_that_comes_back_is_found_by_the_same_process(service, host):

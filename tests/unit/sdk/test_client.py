@@ -4,6 +4,7 @@ import contextvars
 import datetime as dt
 import decimal
 import threading
+import time
 
 import pytest
 
@@ -307,11 +308,29 @@ def test_a_changed_snapshot_is_fetched_when_a_reply_names_its_version(gx, servic
     stopped = [msgspec.structs.replace(e, status="stopped") for e in service.snapshot.experiments]
     service.snapshot = msgspec.structs.replace(service.snapshot, version="v2", experiments=stopped)
     with gx.unit("user-1", **KR):
-        gx.track("clicked")
-        assert gx.flush()
-        assert gx.flush()
+        deadline = time.monotonic() + 20
+        while gx.status().snapshot_version != "v2" and time.monotonic() < deadline:
+            gx.track("clicked")
+            assert gx.flush()
         assert gx.variant("ai-entry").reason == "STOPPED"
     assert gx.status().snapshot_version == "v2"
+
+
+def test_replies_that_name_the_version_at_hand_fetch_nothing(service, tmp_path, monkeypatch):
+    looks = []
+    send = service.send
+    monkeypatch.setattr(service, "send", lambda method, *rest: looks.append(method) or send(method, *rest))
+    path = tmp_path / "genux.yaml"
+    path.write_text("experiments: [{key: only-here, variants: [{key: a}, {key: b}]}]")
+    for config in (None, path):
+        looks.clear()
+        gx = genux.Client(transport=service, config=config, flush_seconds=0.01, directory=tmp_path / str(config)[-4:])
+        for _ in range(4):
+            with gx.unit("user-1"):
+                gx.track("clicked")
+            assert gx.flush()
+        assert looks.count("GET") == 1
+        assert looks.count("POST") == 4
 
 
 def test_one_broken_experiment_spoils_no_other(service, caplog):
