@@ -26,17 +26,14 @@ _PLAIN = (
 _TIMES = ("latency_seconds", "ttft_seconds")
 
 
-def call_facts(calls: ir.Table, units: ir.Table, variants: Sequence[str]) -> list[CallFacts]:
+def call_facts(calls: ir.Table, variants: Sequence[str]) -> list[CallFacts]:
     """How the calls that exposed units made from their first exposure on went, one entry per variant.
 
     Args:
-        calls: each call once, with `unit`.
-        units: exposed units with `unit`, `variant` and `first_at`.
+        calls: each call once, with `unit`, `variant` and `since_us`.
         variants: every variant of the experiment, in its order.
     """
-    exposed = units.select("unit", "variant", "first_at")
-    made = calls.join(exposed, "unit")
-    made = made.filter(made.at >= made.first_at)
+    made = calls.filter(calls.since_us >= 0)
     ok = made.status == "ok"
     totals = made.group_by("variant").agg(
         n_calls=made.count(),

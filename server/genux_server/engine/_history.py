@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from genux_server.engine._connection import count_of, stored
+from genux_server.engine._connection import stored
 from genux_server.engine._units import ALIAS_EVENT, canonical, once
 from genux_server.model import TABLES, LakeFiles
 
@@ -18,6 +18,20 @@ _IBIS_TYPES = {
     "timestamp[us, UTC]": "timestamp('UTC', 6)",
     "decimal128(30, 12)": "decimal(30, 12)",
 }
+
+_EVENT_COLUMNS = ("name", "value")
+_CALL_COLUMNS = (
+    "served_model",
+    "status",
+    "latency_seconds",
+    "ttft_seconds",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "cost_usd",
+    "n_rate_limited",
+    "fallback",
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,10 @@ class History:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Each outcome and each call once, with the `unit` it is analysed as.
+    """What exposed units did, each outcome and call once.
+
+    Both tables have the unit's `unit` and `variant`, and `since_us`: microseconds since its first exposure, negative
+    before it.
 
     Attributes:
         events: outcomes by name, of units and resumed ones.
@@ -68,29 +85,35 @@ def open_lake(connection: ibis.BaseBackend, files: LakeFiles) -> History:
 
 def outcomes_of(
     history: History,
+    units: ir.Table,
     aliases: ir.Table | None,
     unit_kind: str,
     names: Collection[str],
-    properties: Sequence[str] = (),
+    *,
+    with_properties: bool,
 ) -> Outcomes:
-    """Outcomes called `names`, and all calls.
+    """Outcomes called `names`, and all calls, of exposed units.
 
     An outcome without a `unit_id` belongs to the unit of the call or exposure that it names, the call first; one that
     names nothing known belongs to nobody.
     """
-    calls = history.calls.filter(history.calls.unit_kind == unit_kind)
+    calls, n_call_copies = once(history.calls.filter(history.calls.unit_kind == unit_kind))
     exposures = history.exposures.filter(history.exposures.unit_kind == unit_kind)
-    calls_once = stored(once(calls))
     named = history.events.filter(history.events.name.isin(sorted(names)) & (history.events.name != ALIAS_EVENT))
-    named = named.filter((named.unit_kind == unit_kind) | (named.unit_id == ""))
-    columns = ["unit_id", "name", "value", "at", "call_id", "exposure_id", *(["properties"] if properties else [])]
-    events_once = stored(once(named).select(*columns))
-    n_duplicates = count_of(calls) - count_of(calls_once) + count_of(named) - count_of(events_once)
+    named, n_event_copies = once(named.filter((named.unit_kind == unit_kind) | (named.unit_id == "")))
+    columns = (*_EVENT_COLUMNS, "properties") if with_properties else _EVENT_COLUMNS
     return Outcomes(
-        events=canonical(_owned(events_once, calls_once, exposures), aliases),
-        calls=canonical(calls_once, aliases),
-        n_duplicates=n_duplicates,
+        events=_since_exposure(_owned(named, calls, exposures), units, aliases, columns),
+        calls=_since_exposure(calls, units, aliases, _CALL_COLUMNS),
+        n_duplicates=n_call_copies + n_event_copies,
     )
+
+
+def _since_exposure(rows: ir.Table, units: ir.Table, aliases: ir.Table | None, columns: Sequence[str]) -> ir.Table:
+    exposed = units.select("unit", "variant", "first_at")
+    joined = canonical(rows.select("unit_id", "at", *columns), aliases).join(exposed, "unit")
+    since_us = joined.at.delta(joined.first_at, unit="microsecond")
+    return stored(joined.select("unit", "variant", *columns, since_us=since_us))
 
 
 def _owned(events: ir.Table, calls: ir.Table, exposures: ir.Table) -> ir.Table:

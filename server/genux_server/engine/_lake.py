@@ -1,12 +1,12 @@
 """From one state of the lake to the facts of one experiment."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import ibis
 import ibis.expr.types as ir
 
-from genux.specs import ExperimentSpec, Measure, MetricSpec
+from genux.specs import ExperimentSpec, MetricSpec
 from genux.wire import SURFACE_EVENTS
 from genux_server.engine._calls import call_facts
 from genux_server.engine._cells import Column, summarise
@@ -58,7 +58,14 @@ def compute_facts(
         exposed = exposed_units(exposures, aliases, experiment, epochs)
         measures = [want.measure for wants in wanted.values() for want in wants.values()]
         event_names = {m.event for m in measures if m.source == "event"} | set(SURFACE_EVENTS)
-        outcomes = outcomes_of(history, aliases, experiment.unit_kind, event_names, _properties(measures))
+        outcomes = outcomes_of(
+            history,
+            exposed.units,
+            aliases,
+            experiment.unit_kind,
+            event_names,
+            with_properties=any(m.source == "event" and m.field != "value" for m in measures),
+        )
         units = _unit_table(exposed.units, outcomes, wanted, metrics, as_of, segments)
         summary = summarise(units, _columns(metrics, wanted), experiment, {s: f"segment:{s}" for s in segments})
         variants = [variant.key for variant in experiment.variants]
@@ -76,13 +83,9 @@ def compute_facts(
             unknown_variant_exposures=exposed.n_unknown,
             other_kind_exposures=exposed.n_other_kind,
             duplicate_events=exposed.n_duplicates + outcomes.n_duplicates,
-            calls=call_facts(outcomes.calls, exposed.units, variants),
-            funnel=_funnel(outcomes.events, exposed.units, variants),
+            calls=call_facts(outcomes.calls, variants),
+            funnel=_funnel(outcomes.events, variants),
         )
-
-
-def _properties(measures: Iterable[Measure]) -> list[str]:
-    return sorted({m.field for m in measures if m.source == "event" and m.field != "value"})
 
 
 def _unit_table(
@@ -101,10 +104,11 @@ def _unit_table(
     for source, rows in (("event", events), ("call", outcomes.calls)):
         columns = {name: want for want, name in names.items() if want.measure.source == source}
         if columns:
-            folded = fold(rows, units, columns).rename(done_by="unit")
+            folded = fold(rows, columns).rename(done_by="unit")
             table = table.left_join(folded, table.unit == folded.done_by).drop("done_by")
     attributes = table.attributes.cast("json")
     now = ibis.literal(as_of.astimezone(dt.UTC), type="timestamp('UTC', 6)")
+    age_us = now.delta(table.first_at, unit="microsecond")
     components = {}
     for metric in metrics:
         for component, want in wanted[metric.key].items():
@@ -112,8 +116,7 @@ def _unit_table(
             if metric.kind in _SHARE_KINDS and component in {"y", "x"}:
                 value = ibis.ifelse(value > 0, 1.0, 0.0)
             components[_column(metric.key, component)] = value
-        window = ibis.interval(microseconds=round(metric.window_seconds * 1_000_000))
-        components[_column(metric.key, "matured")] = table.first_at + window <= now
+        components[_column(metric.key, "matured")] = age_us >= wanted[metric.key]["y"].span.end_us
     texts = {f"segment:{name}": json_text(attributes, name) for name in segments}
     return stored(table.select("unit", "variant", "epoch", "day", **components, **texts))
 
@@ -135,10 +138,9 @@ def _column(metric: str, component: str) -> str:
     return f"{metric}:{component}"
 
 
-def _funnel(events: ir.Table, units: ir.Table, variants: Sequence[str]) -> list[FunnelCount]:
+def _funnel(events: ir.Table, variants: Sequence[str]) -> list[FunnelCount]:
     """Units by variant and step of the surface funnel, for every step that anybody reached."""
-    steps = events.filter(events.name.isin(SURFACE_EVENTS)).join(units.select("unit", "variant", "first_at"), "unit")
-    steps = steps.filter(steps.at >= steps.first_at)
+    steps = events.filter(events.name.isin(SURFACE_EVENTS) & (events.since_us >= 0))
     counts = steps.group_by("variant", "name").agg(n=steps.unit.nunique()).to_pyarrow().to_pylist()
     reached = {(row["variant"], row["name"]): row["n"] for row in counts}
     seen = {name for _, name in reached}

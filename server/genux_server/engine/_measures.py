@@ -19,7 +19,7 @@ _SECONDS_PER_DAY = 86_400
 _MICROSECONDS = 1_000_000
 
 CALL_FIELDS: Mapping[str, Callable[[ir.Table], ir.Value]] = {
-    "value": lambda calls: calls.call_id.notnull().cast("int64"),
+    "value": lambda _: ibis.literal(1),
     "cost_usd": lambda calls: calls.cost_usd,
     "latency_seconds": lambda calls: calls.latency_seconds,
     "ttft_seconds": lambda calls: calls.ttft_seconds,
@@ -93,28 +93,22 @@ def value_columns(events: ir.Table, measures: Iterable[Measure]) -> ir.Table:
     return events.mutate(**{f"property:{name}": properties[f'"{name}"'].float for name in names})
 
 
-def fold(rows: ir.Table, units: ir.Table, wanted: Mapping[str, Wanted]) -> ir.Table:
-    """One row per unit that did anything, with a column for each wanted measure.
+def fold(rows: ir.Table, wanted: Mapping[str, Wanted]) -> ir.Table:
+    """One row per unit that did anything in time, with a column for each wanted measure.
 
     Args:
-        rows: outcomes or calls with `unit`, `at` and what the measures fold.
-        units: exposed units with `unit` and `first_at`.
+        rows: outcomes or calls with `unit`, `since_us` and what the measures fold.
         wanted: measures of one source by the name of their column.
     """
-    spans = sorted({want.span for want in wanted.values()}, key=lambda span: (span.start_us, span.end_us))
-    edges = {us for span in spans for us in (span.start_us, span.end_us)}
-    timed = units.select("unit", **{_edge(us): units.first_at + ibis.interval(microseconds=us) for us in sorted(edges)})
-    joined = rows.join(timed, "unit")
-    joined = joined.filter((joined.at >= joined[_edge(min(edges))]) & (joined.at < joined[_edge(max(edges))]))
-    within = {
-        span: (joined.at >= joined[_edge(span.start_us)]) & (joined.at < joined[_edge(span.end_us)]) for span in spans
-    }
-    return joined.group_by("unit").agg(
-        **{name: _folded(joined, want.measure, within[want.span]) for name, want in wanted.items()}
-    )
+    first = min(want.span.start_us for want in wanted.values())
+    last = max(want.span.end_us for want in wanted.values())
+    rows = rows.filter((rows.since_us >= first) & (rows.since_us < last))
+    return rows.group_by("unit").agg(**{name: _folded(rows, want) for name, want in wanted.items()})
 
 
-def _folded(rows: ir.Table, measure: Measure, within: ir.BooleanValue) -> ir.Value:
+def _folded(rows: ir.Table, want: Wanted) -> ir.Value:
+    measure = want.measure
+    within = (rows.since_us >= want.span.start_us) & (rows.since_us < want.span.end_us)
     if measure.source == "event":
         within &= rows.name == measure.event
         value = rows.value if measure.field == "value" else rows[f"property:{measure.field}"]
@@ -131,10 +125,6 @@ def _folded(rows: ir.Table, measure: Measure, within: ir.BooleanValue) -> ir.Val
             return value.cast("float64").mean(where=within)
         case "max":
             return value.max(where=within).cast("float64")
-
-
-def _edge(us: int) -> str:
-    return f"edge:{us}"
 
 
 def _us(seconds: float) -> int:
