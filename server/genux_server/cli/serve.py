@@ -171,7 +171,7 @@ def _write_keys(store: Store, config: Config, made: Credentials | None, path: Pa
             "environment": scope.environment,
             **{f"{kind}_key": secret for kind, secret in minted.items()},
         }
-    text = json.dumps({"url": config.url, **content}, indent=2) + "\n"
+    text = json.dumps({**content, "url": config.url}, indent=2) + "\n"
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)

@@ -46,13 +46,26 @@ def judge(
     rejected: list[Rejection] = []
     for index, raw in enumerate(events):
         data = bytes(raw)
-        event = _read(data)
-        if not isinstance(event, _Refusal):
-            event = _check(event, data, earliest, latest)
-        if isinstance(event, _Refusal):
-            rejected.append(Rejection(index=index, code=event.code, path=event.path, message=event.message))
+        try:
+            event: Event = _decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            rejected.append(_unreadable(error).of(index))
+            continue
+        # Nearly every event passes here, so what could offend is only looked at more closely when it might.
+        is_plain = (
+            earliest <= event.at <= latest
+            and event.unit_id
+            and len(data) <= MAX_EVENT_BYTES
+            and b"\\u0000" not in data
+            and data.count(b"{") + data.count(b"[") <= MAX_DEPTH
+        )
+        refusal = None if is_plain else _check(event, data, earliest, latest)
+        if refusal is not None:
+            rejected.append(refusal.of(index))
+        elif skewed:
+            accepted.append(_encode(msgspec.structs.replace(event, at=event.at + skew)))
         else:
-            accepted.append(_encode(msgspec.structs.replace(event, at=event.at + skew)) if skewed else data)
+            accepted.append(data)
     return accepted, rejected
 
 
@@ -61,37 +74,33 @@ class _Refusal(msgspec.Struct, frozen=True):
     path: str
     message: str
 
+    def of(self, index: int) -> Rejection:
+        return Rejection(index=index, code=self.code, path=self.path, message=self.message)
 
-def _read(data: bytes) -> Event | _Refusal:
-    if len(data) > MAX_EVENT_BYTES:
-        return _Refusal("too_large", "$", f"An event may have {MAX_EVENT_BYTES} bytes, this one has {len(data)}.")
-    try:
-        event: Event = _decode(data)
-    except msgspec.ValidationError as error:
+
+def _unreadable(error: Exception) -> _Refusal:
+    if isinstance(error, msgspec.ValidationError):
         found = _PLACE.match(str(error))
         if found is None:
             return _Refusal("schema", "$", str(error))
         return _Refusal("schema", found["path"], found["message"])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return _Refusal("malformed", "$", str(error))
-    except RecursionError:
+    if isinstance(error, RecursionError):
         return _too_deep("$")
-    return event
+    return _Refusal("malformed", "$", str(error))
 
 
-def _check(event: Event, data: bytes, earliest: dt.datetime, latest: dt.datetime) -> Event | _Refusal:
-    if not earliest <= event.at <= latest:
-        if event.at < earliest:
-            return _Refusal("too_old", "$.at", f"It happened more than {OLDEST.days} days before it was sent.")
+def _check(event: Event, data: bytes, earliest: dt.datetime, latest: dt.datetime) -> _Refusal | None:
+    if len(data) > MAX_EVENT_BYTES:
+        return _Refusal("too_large", "$", f"An event may have {MAX_EVENT_BYTES} bytes, this one has {len(data)}.")
+    if event.at < earliest:
+        return _Refusal("too_old", "$.at", f"It happened more than {OLDEST.days} days before it was sent.")
+    if event.at > latest:
         return _Refusal("in_future", "$.at", f"It happens more than {NEWEST.days} day after it was sent.")
     if not event.unit_id:
         nameless = isinstance(event, Track) and not event.call_id and not event.exposure_id
         if nameless or isinstance(event, Exposure | Alias):
             return _Refusal("unit_required", "$.unit_id", "Name the unit, or the call or exposure that it answers.")
-    # The walk costs more than all the rest, so only what could offend is walked: an escaped NUL, or many brackets.
-    if b"\\u0000" in data or data.count(b"{") + data.count(b"[") > MAX_DEPTH:
-        return _walk(msgspec.to_builtins(event), "$", 1) or event
-    return event
+    return _walk(msgspec.to_builtins(event), "$", 1)
 
 
 def _walk(value: Any, path: str, depth: int) -> _Refusal | None:
