@@ -9,7 +9,16 @@ from genux_server.pages.economics import Economics, build_economics
 from genux_server.pages.forest import Forest, build_forest
 from genux_server.pages.format import count, day, days_between, duration, moment, rate
 from genux_server.pages.metric_view import MetricView, metric_view
-from genux_server.pages.text import check_name, gettext, ngettext, sentence, sentences, step_name, verdict_word
+from genux_server.pages.text import (
+    check_name,
+    gettext,
+    ngettext,
+    sentence,
+    sentences,
+    status_word,
+    step_name,
+    verdict_word,
+)
 
 __all__ = ["ReportView", "build_report_view"]
 
@@ -40,6 +49,7 @@ class CheckRow(msgspec.Struct, frozen=True):
     """A health check in words."""
 
     status: str
+    status_word: str
     name: str
     text: str
     advice: str
@@ -138,7 +148,7 @@ def _notices(report: Report, now: dt.datetime, *, running: bool) -> list[str]:
 
 def _check_row(check: Check) -> CheckRow:
     advice = sentence(check.advice) if check.advice else ""
-    return CheckRow(check.status, check_name(check.code), sentence(check.message), advice)
+    return CheckRow(check.status, status_word(check.status), check_name(check.code), sentence(check.message), advice)
 
 
 def _checks_summary(checks: list[Check]) -> str:

@@ -5,10 +5,12 @@ Templates call `_()` and `ngettext()`, which `install` binds to the functions be
 """
 
 import re
-
-from flask import Flask
+from typing import TYPE_CHECKING
 
 from genux_server.model import Message
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 __all__ = [
     "check_name",
@@ -46,7 +48,7 @@ def ngettext(singular: str, plural: str, n: int, **args: object) -> str:
     return (singular if n == 1 else plural) % args
 
 
-def install(app: Flask) -> None:
+def install(app: "Flask") -> None:
     """Give the application's templates `_()`, `gettext()` and `ngettext()`."""
     app.jinja_env.add_extension("jinja2.ext.i18n")
     # The extension adds this method; Jinja's types cannot know it.

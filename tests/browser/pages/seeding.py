@@ -14,6 +14,7 @@ from genux_server.migrate import upgrade
 from genux_server.model import Report
 from genux_server.service import bootstrap, experiments, keys, metrics
 from genux_server.service.scope import Scope, utcnow
+from genux_server.service.services import Services
 from genux_server.store import experiments as tables
 from genux_server.store.control import StoredReport
 
@@ -49,11 +50,10 @@ def create_seeded_app(data: Path) -> Flask:
 
 def create_app_on(data: Path) -> Flask:
     config = Config(data=data, admin_email=EMAIL, admin_password=PASSWORD)
-    from genux_server.service.services import Services
-
     store = Services(config).store
     upgrade(store)
     bootstrap.first_start(store, config)
+    store.close()
     return create_app(config)
 
 

@@ -1,6 +1,8 @@
 """Signing in, the list, getting started, rejected events: the frame around the report."""
 
+import contextlib
 import json
+import sqlite3
 
 import pytest
 
@@ -82,6 +84,18 @@ def test_another_projects_pages_do_not_exist(client, seeding):
 def test_an_unknown_experiment_is_a_page_not_a_traceback(client, seeding):
     sign_in(client, seeding)
     assert client.get(f"{seeding.PLACE}/experiments/nowhere").status_code == 404
+
+
+def test_a_database_that_is_gone_is_said_on_a_page(seeding, tmp_path):
+    app = seeding.create_app_on(tmp_path)
+    client = app.test_client()
+    sign_in(client, seeding)
+    with contextlib.closing(sqlite3.connect(tmp_path / "control.db")) as database:
+        database.execute("DROP TABLE experiment")
+    reply = client.get(f"{seeding.PLACE}/experiments")
+    assert reply.status_code == 503
+    assert "The database cannot be reached now" in reply.text
+    app.extensions["genux"].store.close()
 
 
 def test_pages_need_no_inline_script_or_style(client, seeding):

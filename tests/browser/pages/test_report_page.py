@@ -27,6 +27,14 @@ def test_nothing_spills_over_the_side_of_a_phone(open_page, state):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.parametrize(("width", "media"), [(320, "screen"), (760, "screen"), (1024, "screen"), (680, "print")])
+def test_nothing_spills_on_small_phones_tablets_and_paper(open_page, width, media):
+    for state in ("full", "crowded"):
+        page = open_page(f"/experiments/{state}", width=width)
+        page.emulate_media(media=media)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, state
+
+
 def test_the_simulated_banner_stands_before_the_verdict(open_page, samples):
     page = open_page("/experiments/simulated")
     banner, verdict = page.locator(".notice.simulated"), page.locator("#verdict")
