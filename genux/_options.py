@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["Options", "resolve"]
+__all__ = ["Options", "nearest_folder", "resolve"]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,16 +69,34 @@ def resolve(
 def _outbox_directory(base: str | Path, url: str, api_key: str) -> Path:
     """One folder per service and key: events recorded for one project never reach another."""
     scope = blake2b(f"{url}\0{api_key}".encode(), digest_size=8).hexdigest()
+    # os.path and not pathlib: a home that is unknown or may not be looked into is no reason to raise.
     if base:
-        return Path(base).expanduser() / scope
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    preferred = Path(state).expanduser() / "genux"
-    nearest = next(folder for folder in (preferred, *preferred.parents) if folder.exists())
-    if os.access(nearest, os.W_OK):
-        return preferred / scope
+        return Path(os.path.expanduser(base)) / scope  # noqa: PTH111
+    state = os.path.expanduser(os.environ.get("XDG_STATE_HOME") or "~/.local/state")  # noqa: PTH111
+    if os.path.isabs(state) and os.access(nearest_folder(Path(state)), os.W_OK):  # noqa: PTH117
+        return Path(state) / "genux" / scope
+    return _temporary_base() / scope
+
+
+def nearest_folder(path: Path) -> Path:
+    """The path, or the closest of its parents that is there and may be seen."""
+    return next((folder for folder in (path, *path.parents) if os.path.exists(folder)), Path("/"))  # noqa: PTH110
+
+
+def _temporary_base() -> Path:
+    """A folder of this user's own for when there is no home; another's folder of that name is not trusted."""
+    import stat
     import tempfile
 
-    return Path(tempfile.gettempdir()) / f"genux-{os.getuid()}" / scope
+    base = Path(tempfile.gettempdir()) / f"genux-{os.getuid()}"
+    try:
+        base.mkdir(mode=0o700, exist_ok=True)
+        info = base.lstat()
+        if stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid():
+            return base
+        return Path(tempfile.mkdtemp(prefix="genux-"))
+    except OSError:
+        return base
 
 
 def _parse_forced(text: str) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -67,10 +67,8 @@ class HttpTransport:
             except (RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                 if not reused:
                     raise
-                self.close()
                 return self._exchange(method, path, body, headers)
         except (OSError, HTTPException, ValueError) as error:
-            self.close()
             raise TransportError(f"{self._url}{path}: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
@@ -87,13 +85,17 @@ class HttpTransport:
     def _exchange(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
         connection = self._connection or self._connect()
         self._connection = connection
-        connection.request(method, self._prefix + path, body=body or None, headers=dict(headers))
-        reply = connection.getresponse()
-        content = reply.read(_MAX_RESPONSE_BYTES + 1)
+        whole = False
+        try:
+            connection.request(method, self._prefix + path, body=body or None, headers=dict(headers))
+            reply = connection.getresponse()
+            content = reply.read(_MAX_RESPONSE_BYTES + 1)
+            whole = len(content) <= _MAX_RESPONSE_BYTES and not reply.will_close
+        finally:
+            if not whole:  # whatever went wrong: a connection in the middle of an exchange is of no more use
+                self.close()
         if len(content) > _MAX_RESPONSE_BYTES:
             raise ValueError("the answer is larger than 16 MiB")
-        if reply.will_close:
-            self.close()
         return Response(reply.status, {name.lower(): value for name, value in reply.getheaders()}, content)
 
     def _connect(self) -> "HTTPConnection":

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from genux._options import Options, resolve
+from genux._options import Options, nearest_folder, resolve
 from genux._segments import PARKED, parked_names, segment_names, used_bytes
 from genux._snapshot import read_cache
 from genux._status import Status
@@ -188,7 +188,7 @@ def _snapshot(directory: Path) -> Iterator[Finding]:
 
 
 def _outbox(directory: Path) -> Iterator[Finding]:
-    nearest = next(folder for folder in (directory, *directory.parents) if folder.exists())
+    nearest = nearest_folder(directory)
     if not os.access(nearest, os.W_OK):
         advice = "set GENUX_DIR to a folder that this user may write to"
         message = f"{directory} cannot be written: events are kept in memory only"

@@ -287,6 +287,53 @@ def test_the_snapshot_is_kept_for_a_start_without_the_service(service, host):
     assert second.out == first.out
 
 
+NOBODY = """
+import email.utils, encodings.idna, http.client, importlib.metadata, logging, tempfile, genux._shipper
+genux.Client, genux._shipper.sdk()  # the interpreter's own files may be out of nobody's reach
+os.setgid(54321)
+os.setuid(54321)
+gx = genux.Client()
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become a user without a home")
+@pytest.mark.parametrize("home", ["", "/root", "/nonexistent"])
+def test_a_user_without_a_home_measures_all_the_same(service, host, tmp_path, home):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    temporary.chmod(0o1777)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    homeless = host(
+        TRACK + "track(0, 600)\nassert gx.flush(20), gx.status()\nprint(gx._delivery.outbox.directory)",
+        preamble=NOBODY,
+        GENUX_DIR="",
+        HOME=home,
+        XDG_STATE_HOME="",
+        TMPDIR=str(temporary),
+    )
+    assert homeless.returncode == 0, homeless.err
+    assert homeless.out.startswith(str(temporary / "genux-54321"))
+    assert_all_arrived_once(service, 600)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may make a folder that is another's")
+def test_a_temporary_folder_that_another_user_laid_out_is_not_trusted(service, host, tmp_path):
+    trap = tmp_path / "genux-0"
+    trap.mkdir()
+    os.chown(trap, 54321, 54321)
+    wary = host(
+        TRACK + "track(0, 10)\nassert gx.flush(20)\nprint(gx._delivery.outbox.directory)",
+        GENUX_DIR="",
+        HOME="/proc/nowhere",
+        XDG_STATE_HOME="relative",
+        TMPDIR=str(tmp_path),
+    )
+    assert wary.returncode == 0, wary.err
+    assert list(trap.iterdir()) == []
+    assert_all_arrived_once(service, 10)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 256 KiB."""

@@ -60,6 +60,15 @@ def test_a_kept_connection_that_the_service_closed_is_opened_anew(server):
     transport.close()
 
 
+def test_after_an_unforeseen_fault_the_next_request_starts_on_a_new_connection(server):
+    transport = HttpTransport(f"http://127.0.0.1:{server.server_port}", 5)
+    transport.send("POST", "/x", b"1", {})
+    with pytest.raises(TypeError):
+        transport.send("POST", "/x", b"2", {"X-Odd": object()})
+    assert transport.send("POST", "/x", b"3", {}).body == b"3"
+    transport.close()
+
+
 def test_a_service_that_never_answers_times_out():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         transport = HttpTransport(f"http://127.0.0.1:{silent.getsockname()[1]}", 0.1)
