@@ -36,7 +36,7 @@ def health_checks(frame: Frame, analysed: Sequence[Analysed]) -> list[Check]:
     if analysed and (trend := novelty(frame, analysed[0])):
         checks.append(trend)
     checks.append(_excluded(frame))
-    return checks
+    return checks + [Check(code=remark.code, status="warn", message=remark) for remark in frame.facts.remarks]
 
 
 def _splits(frame: Frame) -> list[Check]:
@@ -45,10 +45,44 @@ def _splits(frame: Frame) -> list[Check]:
     # An epoch that nobody described is judged by the spec's shares rather than not at all.
     shares = {number: planned.get(number, frame.spec_shares) for number in frame.counts}
     checks = [_split(frame, "srm", list(shares), shares, _SRM_ALPHA)]
+    if checks[0].status in {"warn", "fail"} and (source := _split_source(frame, shares)):
+        checks.append(source)
     if len(shares) > 1:
         alpha = _SRM_ALPHA / len(shares)
         checks += [_split(frame, f"srm_epoch_{number}", [number], shares, alpha) for number in sorted(shares)]
     return checks
+
+
+def _split_source(frame: Frame, shares: Mapping[int, Mapping[str, float]]) -> Check | None:
+    """The segment in which the mismatch is strongest, where the segments' counts single one out (Bonferroni)."""
+    counts: dict[str, dict[int, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+    for row in frame.facts.arm_counts:
+        if row.segment and row.variant in frame.labels and row.epoch in shares:
+            arm = counts[row.segment][row.epoch]
+            arm[row.variant] = arm.get(row.variant, 0) + row.n_units
+    found: list[tuple[float, str]] = []
+    for segment, epochs in counts.items():
+        result = srm_chi_square(
+            [
+                ([arm.get(key, 0) for key in frame.variants], [shares[e][key] for key in frame.variants])
+                for e, arm in epochs.items()
+            ]
+        )
+        if result is not None:
+            found.append((min(1.0, result.p_value * len(counts)), segment))
+    if not found or min(found)[0] >= _RARE:
+        return None
+    p, segment = min(found)
+    units = [sum(arm.get(key, 0) for arm in counts[segment].values()) for key in frame.variants]
+    text = _and([f"{frame.labels[key]} {n:,}" for key, n in zip(frame.variants, units, strict=True)])
+    return Check(
+        code="srm_segment",
+        status="warn",
+        value=p,
+        threshold=_RARE,
+        message=message("srm_segment", segment=segment, counts=text, p=p),
+        advice=message("srm_segment_advice"),
+    )
 
 
 def _split(frame: Frame, code: str, epochs: Sequence[int], shares: dict[int, dict[str, float]], alpha: float) -> Check:
@@ -66,7 +100,7 @@ def _split(frame: Frame, code: str, epochs: Sequence[int], shares: dict[int, dic
         return Check(code=code, status="unknown", threshold=alpha, message=message("srm_unknown"))
     args: dict[str, str | float | None] = {
         "counts": _and([f"{frame.labels[key]} has {sum(column):,} units" for key, column in _by_arm(frame, epochs)]),
-        "expected": _and([f"{units:,.0f}" for units in _expected(frame, epochs, shares)]),
+        "expected": _each(_expected(frame, epochs, shares)),
         "p": result.p_value,
     }
     if result.p_value >= alpha:
@@ -89,6 +123,11 @@ def _by_arm(frame: Frame, epochs: Sequence[int]) -> list[tuple[str, list[int]]]:
 def _expected(frame: Frame, epochs: Sequence[int], shares: Mapping[int, Mapping[str, float]]) -> list[float]:
     sizes = {epoch: sum(frame.counts[epoch].values()) / (math.fsum(shares[epoch].values()) or 1.0) for epoch in epochs}
     return [math.fsum(sizes[epoch] * shares[epoch][key] for epoch in epochs) for key in frame.variants]
+
+
+def _each(expected: Sequence[float]) -> str:
+    texts = [f"{round(units, 1):,}".removesuffix(".0") for units in expected]
+    return f"{texts[0]} each" if len(set(texts)) == 1 else _and(texts)
 
 
 def _and(parts: Sequence[str]) -> str:

@@ -62,6 +62,7 @@ TEMPLATES: Mapping[str, str] = {
     ),
     # Said after the headline.
     "part_cost": "Costs {value:usd} per extra {event} [{lower:usd}, {upper:usd}].",
+    "part_split": "But the split between the variants is odd: treat this with care and find out why.",
     "part_saving": "Saves {value:usd} per 1,000 units [{lower:usd}, {upper:usd}].",
     "part_latency": "p95 latency {treatment:number} s against {control:number} s.",
     # Why.
@@ -168,6 +169,8 @@ TEMPLATES: Mapping[str, str] = {
         "(redirect, crash, slow start), bots may be filtered unevenly, or the assignment may have changed under "
         "way."
     ),
+    "srm_segment": "The odd split is strongest among {segment}: {counts}, which chance would do only {p:once}.",
+    "srm_segment_advice": "Look there first: what treats these units differently in one variant?",
     "srm_unknown": "The split cannot be checked: there are no counts of exposed units.",
     "multi_ok": "{n:count} units ({share:percent}) met more than one variant and are left out.",
     "multi_many": "{n:count} units ({share:percent}) met more than one variant and are left out.",

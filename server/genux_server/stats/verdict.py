@@ -53,6 +53,8 @@ def judge(frame: Frame, analysed: Sequence[Analysed], checks: Sequence[Check], m
     evidence = [reason for case, _ in judged for reason in reasons(frame, primary, case)]
     evidence += shared_reasons(frame, status, best_case, collecting=best.verdict in {"collecting", "extend"})
     parts = extras(frame, primary, best_case) if best.verdict in {"ship", "discuss", "do_not_ship"} else []
+    if status["srm"].status == "warn" and best.verdict == "do_not_ship":
+        parts.insert(0, message("part_split"))
     return Judgement(best.verdict, joined(best.headline, parts), evidence, best.change_mind)
 
 

@@ -31,9 +31,9 @@ class FactsMaker:
     def share(self, metric, variant, successes, n, **where):
         self.cell(metric, variant, np.repeat([1.0, 0.0], [successes, n - successes]), **where)
 
-    def count(self, variant, n_units, *, day=0, epoch=1):
+    def count(self, variant, n_units, *, day=0, epoch=1, segment=""):
         at = FIRST_DAY + dt.timedelta(days=day)
-        self.counts.append(ArmCount(variant=variant, epoch=epoch, day=at, n_units=n_units))
+        self.counts.append(ArmCount(variant=variant, epoch=epoch, segment=segment, day=at, n_units=n_units))
 
     def facts(self, *metrics, variants=("chat", "summary"), plan=None, guardrails=(), epochs=None, **more):
         labels = {"chat": "Ask box", "summary": "Summary button"}

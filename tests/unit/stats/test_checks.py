@@ -102,3 +102,15 @@ def test_the_split_is_judged_by_the_shares_of_its_own_epoch(make, answer):
     assert [found[code].status for code in ("srm", "srm_epoch_1", "srm_epoch_2")] == ["ok", "ok", "ok"]
     found = checks(make, make.facts(answer, epochs=[(0.5, 0.5), (0.5, 0.5)]))
     assert [found[code].status for code in ("srm", "srm_epoch_1", "srm_epoch_2")] == ["fail", "fail", "ok"]
+
+
+def test_a_broken_split_is_traced_to_the_segment_that_breaks_it(make, answer):
+    make.share("answer", "chat", 1_500, 5_000)
+    make.share("answer", "summary", 1_300, 4_300)
+    for segment, chat, summary in (("country=KR", 2_500, 1_800), ("country=DE", 2_500, 2_500)):
+        make.count("chat", chat, segment=segment)
+        make.count("summary", summary, segment=segment)
+    found = checks(make, make.facts(answer))
+    assert found["srm"].status == "fail"
+    assert found["srm_segment"].message.args["segment"] == "country=KR"
+    assert "Ask box 2,500 and Summary button 1,800" in found["srm_segment"].message.text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from genux.specs import Measure, MetricSpec, Plan
-from genux_server.model import CallFacts, Outlier, Quantiles
+from genux_server.model import CallFacts, Message, Outlier, Quantiles
 from genux_server.stats import build_report
 
 
@@ -60,7 +60,10 @@ def test_cookie_cats_says_what_a_statistician_would_sign(make):
     assert seven.effect_ci_upper < 0
     assert seven.lift_ci_upper < 0
     assert report.verdict == "do_not_ship"
-    assert report.headline.text == ("gate_40: -0.8 points on retention_7 (95 % interval -1.3 to -0.3). Do not ship it.")
+    assert report.headline.text == (
+        "gate_40: -0.8 points on retention_7 (95 % interval -1.3 to -0.3). Do not ship it. "
+        "But the split between the variants is odd: treat this with care and find out why."
+    )
 
 
 def test_an_odd_split_at_one_look_is_a_warning_in_plain_words(make):
@@ -69,7 +72,7 @@ def test_an_odd_split_at_one_look_is_a_warning_in_plain_words(make):
     assert split.status == "warn"
     assert split.value == pytest.approx(0.00860799, abs=1e-8)
     assert split.message.text == (
-        "The split itself is odd: gate_30 has 44,700 units and gate_40 has 45,489 units, where 45,094 and 45,094 were "
+        "The split itself is odd: gate_30 has 44,700 units and gate_40 has 45,489 units, where 45,094.5 each were "
         "expected. A sound experiment would be this uneven only once in 116."
     )
     assert "find out why" in split.advice.text
@@ -280,3 +283,11 @@ def test_no_facts_at_all_are_a_report_too(make, answer, one_look):
     assert check(report, "srm").status == "unknown"
     report = report_of(make, make.facts(one_look=one_look))
     assert report.metrics == []
+
+
+def test_remarks_on_the_data_stand_among_the_checks(make, answer):
+    make.share("answer", "chat", 300, 1_000)
+    make.share("answer", "summary", 300, 1_000)
+    remark = Message(code="missing_values", text="Three values were missing.")
+    report = report_of(make, make.facts(answer, one_look=True, remarks=[remark]))
+    assert check(report, "missing_values").message == remark
