@@ -105,7 +105,7 @@ def _compiled(index: int, rule: PriceRule) -> re.Pattern[str]:
     rates = [getattr(rule, name) for name in PriceRule.__struct_fields__ if "usd" in name]
     if not any(rate is not None for rate in rates):
         raise ConfigError(f"price table: rule {index} ({rule.model}) states no rate")
-    if any(rate is not None and (rate < 0 or not rate.is_finite()) for rate in rates):
+    if any(rate is not None and (not rate.is_finite() or rate < 0) for rate in rates):
         raise ConfigError(f"price table: rule {index} ({rule.model}) has a rate that is not a finite number from 0 up")
     try:
         return re.compile(rule.model, re.IGNORECASE)

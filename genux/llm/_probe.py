@@ -98,10 +98,11 @@ class Probe:
         self.finished = False
         self.call_id = uuid7()
         self.parent = enclosing.get()
-        self.context: CallContext = recorder.call_started(self.call_id) if self.parent is None else self.parent.context
-        self.at = self.context.at or dt.datetime.now(dt.UTC)
         self._token: contextvars.Token[Probe | None] | None = None
         self.started = self.attempt_at = 0.0
+        # Last: where the recorder fails, the probe knows that it never started.
+        self.context: CallContext = recorder.call_started(self.call_id) if self.parent is None else self.parent.context
+        self.at = self.context.at or dt.datetime.now(dt.UTC)
 
     def enter(self) -> None:
         """Becomes the enclosing call and starts the clock; the last thing before the host's request goes out."""
@@ -334,7 +335,8 @@ class Probe:
 
     def __del__(self) -> None:
         """A stream that nobody read to its end or closed: recorded when the collector finds it."""
-        if self.started and not self.finished:
+        # A probe that could not be made lacks its attributes.
+        if getattr(self, "started", 0.0) and not self.finished:
             self.guarded("collected", self.left, None)
 
 

@@ -28,7 +28,11 @@ class Recorder(Protocol):
         ...
 
     def call_finished(self, call: Call) -> None:
-        """A call ended. `cost_usd` is still empty: calls are priced when they are shipped, off the host's threads."""
+        """A call ended. `cost_usd` is still empty: calls are priced when they are shipped, off the host's threads.
+
+        Also called by the garbage collector for a stream that was dropped: at any point of any thread, so an
+        implementation must not wait for a lock that its own thread may hold.
+        """
         ...
 
     def failed(self, where: str, error: BaseException) -> None:

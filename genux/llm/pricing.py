@@ -209,23 +209,26 @@ def _resolve(provider: str, model: str, tier: str, when: dt.date) -> _Rates | st
         return "unknown_model"
     if not provider and (found_provider.id not in _NAMED_BY_MODEL or model.lower().startswith(_OPEN_WEIGHTS)):
         return "unknown_model"
-    context = _context(tier)
-    if context is None or (tier not in _STANDARD_TIERS and not _has_variant(info, context)):
-        return "unpriced_tier"
     at = when if isinstance(when, dt.datetime) else dt.datetime.combine(when, dt.time(), dt.UTC)
+    context = _context(tier)
+    if tier not in _STANDARD_TIERS and not _has_variant(info, context, at):
+        return "unpriced_tier"
     rates = _Rates(info.get_prices(at, context), f"genai-prices {version} {found_provider.id}/{info.id}")
     # Priced by the hour, the character or the image: a token count says nothing about the cost.
     return rates if rates.by_tokens or rates.has_audio else "unsupported_modality"
 
 
-def _context(tier: str) -> dict[str, str] | None:
+def _context(tier: str) -> dict[str, str]:
     if tier == "batch":
         return {"processing": "batch"}
     return {"service_tier": tier} if tier else {}
 
 
-def _has_variant(info: Any, context: dict[str, str]) -> bool:
-    return any(variant.when == context for variant in info.price_variants or ())
+def _has_variant(info: Any, context: dict[str, str], at: dt.datetime) -> bool:
+    return any(
+        variant.when == context and (variant.constraint is None or variant.constraint.active(at))
+        for variant in info.price_variants or ()
+    )
 
 
 def _by_rule(rule: PriceRule, tokens: Tokens | None, latency_seconds: float) -> tuple[Decimal | None, str]:

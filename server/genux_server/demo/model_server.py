@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, g, request
+from flask import Flask, Response, abort, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -276,7 +276,7 @@ def _ledger(server: _Server) -> Response:
 
 def _local_only() -> None:
     if request.remote_addr not in _LOOPBACK:
-        raise _RefusalError(403, "invalid_request_error", "Only from this machine.")
+        abort(403, "Only from this machine.")
 
 
 def _list(body: dict[str, Any], name: str) -> list[dict[str, Any]]:

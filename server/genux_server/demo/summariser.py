@@ -265,7 +265,7 @@ def _hash(feature: str) -> int:
 
 
 def _candidates(text: str) -> list[str]:
-    sentences = sentences_of(text)[:_MAX_SENTENCES]
+    sentences = list(dict.fromkeys(sentences_of(text)))[:_MAX_SENTENCES]
     fit = [sentence for sentence in sentences if _MIN_WORDS <= len(sentence.split()) <= _MAX_WORDS]
     whole = [sentence for sentence in fit if sentence[-1] in ".!?"]
     return whole or fit or sentences

@@ -1,0 +1,134 @@
+# ruff: noqa: ANN - a script that prints figures
+"""CPU that `genux.llm.wrap` adds to a call and to a chunk of a stream, beside the bare client, over memory.
+
+Run: python benchmarks/llm_overhead.py [rounds]
+"""
+
+import asyncio
+import gc
+import json
+import statistics
+import sys
+import time
+
+import httpx2
+from openai import AsyncOpenAI, OpenAI
+
+from genux.llm import CallContext, price, wrap
+
+ASKED = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}]}
+USAGE = {"prompt_tokens": 100, "completion_tokens": 200, "total_tokens": 300}
+CHUNKS = 200
+CONTEXT = CallContext(unit_id="user-42")
+
+
+class Recorder:
+    """The cheapest there can be, so that only the wrapper is measured."""
+
+    last = None
+
+    def call_started(self, _call_id):
+        return CONTEXT
+
+    def call_finished(self, call):
+        self.last = call
+
+    def failed(self, _where, error):
+        raise error
+
+
+def frame(kind, choice, usage=None):
+    return {"id": "x", "object": kind, "created": 1, "model": "gpt-5-mini", "choices": [choice], "usage": usage}
+
+
+WHOLE = json.dumps(
+    frame(
+        "chat.completion",
+        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}},
+        USAGE,
+    )
+)
+DELTA = frame("chat.completion.chunk", {"index": 0, "delta": {"content": "word "}, "finish_reason": None})
+EVENTS = f"data: {json.dumps(DELTA)}\n\n" * CHUNKS + "data: [DONE]\n\n"
+
+
+def answer(request):
+    if b'"stream":true' in request.content:
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=EVENTS)
+    return httpx2.Response(200, headers={"content-type": "application/json"}, content=WHOLE)
+
+
+def sync_client():
+    return OpenAI(api_key="k", http_client=httpx2.Client(transport=httpx2.MockTransport(answer)))
+
+
+def async_client():
+    return AsyncOpenAI(api_key="k", http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(answer)))
+
+
+def cpu_us(work, repeats):
+    began = time.process_time_ns()
+    for _ in range(repeats):
+        work()
+    return (time.process_time_ns() - began) / repeats / 1_000
+
+
+def compare(bare, measured, repeats, rounds):
+    """Medians of paired rounds, so that what else the machine does meets both alike."""
+    pairs = [(cpu_us(bare, repeats), cpu_us(measured, repeats)) for _ in range(rounds)]
+    return statistics.median(a for a, _ in pairs), statistics.median(b - a for a, b in pairs)
+
+
+def report(name, base, added, per=1):
+    print(f"{name:24} bare {base:9.1f} us   added {added / per:7.2f} us   ratio {1 + added / base:.3f}")
+
+
+def main():
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    recorder = Recorder()
+    bare, measured = sync_client(), wrap(sync_client(), recorder)
+    gc.disable()
+
+    def call(client):
+        return lambda: client.chat.completions.create(**ASKED)
+
+    def stream(client):
+        def work():
+            for _ in client.chat.completions.create(**ASKED, stream=True):
+                pass
+
+        return work
+
+    base, added = compare(call(bare), call(measured), 60, rounds)
+    report("sync call", base, added)
+    per_call = added
+    base, added = compare(stream(bare), stream(measured), 8, rounds)
+    report(f"sync stream, {CHUNKS} chunks", base, added)
+    report("  of that per chunk", base / CHUNKS, (added - per_call) / CHUNKS)
+
+    with asyncio.Runner() as runner:
+        bare_async, measured_async = async_client(), wrap(async_client(), recorder)
+
+        def awaited(client, streaming):
+            async def work():
+                reply = await client.chat.completions.create(**ASKED, stream=streaming)
+                if streaming:
+                    async for _ in reply:
+                        pass
+
+            return lambda: runner.run(work())
+
+        base, added = compare(awaited(bare_async, False), awaited(measured_async, False), 40, rounds)
+        report("async call", base, added)
+        per_call = added
+        base, added = compare(awaited(bare_async, True), awaited(measured_async, True), 6, rounds)
+        report("  async per chunk", base / CHUNKS, (added - per_call) / CHUNKS)
+
+    gc.enable()
+    finished = recorder.last
+    price(finished)
+    print(f"price, model seen before  {cpu_us(lambda: price(finished), 5_000):.2f} us")
+
+
+if __name__ == "__main__":
+    main()

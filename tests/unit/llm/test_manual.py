@@ -1,0 +1,141 @@
+"""Calls measured by hand."""
+
+import asyncio
+
+import pytest
+
+from genux.llm import CallContext, manual_call
+from genux.wire import Retrieval, Tokens
+
+
+class Recorder:
+    def __init__(self):
+        self.calls = []
+        self.failures = []
+
+    def call_started(self, call_id):
+        return CallContext(unit_id="user-1", feature="search")
+
+    def call_finished(self, call):
+        self.calls.append(call)
+
+    def failed(self, where, error):
+        self.failures.append((where, error))
+
+
+@pytest.fixture
+def recorder():
+    return Recorder()
+
+
+def test_a_block_is_a_call(recorder):
+    with manual_call(recorder, model="claude-sonnet-4-5", provider="anthropic", operation="chat") as call:
+        assert len(call.call_id) == 36
+        call.first_token()
+        call.usage(input_tokens=10, cached_tokens=4, output_tokens=3, served_model="claude-sonnet-4-5-20250929")
+    (record,) = recorder.calls
+    assert record.status == "ok"
+    assert record.unit_id == "user-1"
+    assert record.feature == "search"
+    assert record.tokens == Tokens(input=10, cached=4, output=3)
+    assert record.served_model == "claude-sonnet-4-5-20250929"
+    assert 0 < record.ttft_seconds <= record.latency_seconds
+
+
+def test_usage_may_be_the_providers_own_object(recorder):
+    with manual_call(recorder, model="m") as call:
+        call.usage({"prompt_tokens": 5, "completion_tokens": 2})
+    assert recorder.calls[0].tokens == Tokens(input=5, output=2)
+
+
+def test_without_a_report_the_usage_is_unknown(recorder):
+    with manual_call(recorder, model="m", feature="chat"):
+        pass
+    assert recorder.calls[0].tokens is None
+    assert recorder.calls[0].usage_reason == "not_reported"
+    assert recorder.calls[0].feature == "chat"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ValueError, "error"), (KeyboardInterrupt, "cancelled"), (asyncio.CancelledError, "cancelled")],
+)
+def test_an_exception_passes_and_is_recorded(error, status, recorder):
+    with pytest.raises(error), manual_call(recorder, model="m"):
+        raise error
+    assert (recorder.calls[0].status, recorder.calls[0].error_type) == (status, error.__name__)
+
+
+def test_a_failure_without_an_exception_can_be_reported(recorder):
+    with manual_call(recorder, model="m") as call:
+        call.failed("overloaded", 529)
+    record = recorder.calls[0]
+    assert (record.status, record.error_type, record.http_status) == ("error", "overloaded", 529)
+
+
+def test_retrieval_is_kept_as_counts_and_a_histogram(recorder):
+    with manual_call(recorder, model="m") as call:
+        call.retrieval(scores=[0.0, 0.5, 1.0], source="docs")
+    assert recorder.calls[0].retrieval == Retrieval(
+        source="docs", k=3, score_min=0.0, score_mean=0.5, score_max=1.0, histogram=[1, 0, 0, 0, 0, 1, 0, 0, 0, 1]
+    )
+
+
+@pytest.mark.parametrize(("scores", "histogram"), [([], []), ([0.2, 0.2], [2, 0, 0, 0, 0, 0, 0, 0, 0, 0])])
+def test_retrieval_without_spread_has_no_false_histogram(scores, histogram, recorder):
+    with manual_call(recorder, model="m") as call:
+        call.retrieval(scores=scores, k=5)
+    assert recorder.calls[0].retrieval.histogram == histogram
+    assert recorder.calls[0].retrieval.k == 5
+
+
+def test_unusable_scores_are_reported_and_the_call_is_kept(recorder):
+    with manual_call(recorder, model="m") as call:
+        call.retrieval(scores=["high"])
+    assert len(recorder.failures) == 1
+    assert recorder.calls[0].retrieval is None
+
+
+def test_it_works_with_async_with_and_as_a_decorator(recorder):
+    measured = manual_call(recorder, model="m")
+
+    @measured
+    def twice(number):
+        return 2 * number
+
+    @measured
+    async def thrice(number):
+        return 3 * number
+
+    async def block():
+        async with manual_call(recorder, model="m"):
+            return await thrice(2)
+
+    assert twice(4) == 8
+    assert twice.__name__ == "twice"
+    assert asyncio.run(block()) == 6
+    assert [len(call.attempts) for call in recorder.calls] == [0, 1]
+    assert measured.call_id == ""
+
+
+def test_parallel_blocks_do_not_become_each_others_attempts(recorder):
+    async def block():
+        async with manual_call(recorder, model="m"):
+            await asyncio.sleep(0.01)
+
+    async def run():
+        await asyncio.gather(block(), block(), block())
+
+    asyncio.run(run())
+    assert [call.attempts for call in recorder.calls] == [[], [], []]
+
+
+def test_methods_after_the_block_do_nothing(recorder):
+    with manual_call(recorder, model="m") as call:
+        pass
+    call.usage(input_tokens=1)
+    call.first_token()
+    call.retrieval(scores=[1])
+    call.failed("late")
+    assert recorder.calls[0].tokens is None
+    assert recorder.failures == []
