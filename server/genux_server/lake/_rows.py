@@ -180,7 +180,7 @@ def _times(values: Iterable[dt.datetime], arrow_type: pa.DataType) -> pa.Array:
 
 
 def _json(values: Iterable[Raw], arrow_type: pa.DataType) -> pa.Array:
-    return pa.array(map(bytes, values), pa.binary()).cast(arrow_type)
+    return pa.array(list(map(bytes, values)), pa.binary()).cast(arrow_type)
 
 
 def _json_or_null(values: Iterable[Raw], arrow_type: pa.DataType) -> pa.Array:
