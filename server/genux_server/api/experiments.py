@@ -27,10 +27,6 @@ class _Coverage(msgspec.Struct, forbid_unknown_fields=True):
     coverage: float
 
 
-class _Allocation(msgspec.Struct, forbid_unknown_fields=True):
-    allocation: dict[str, float]
-
-
 def register(api: Blueprint) -> None:
     """Add these addresses."""
     api.get("/v1/experiments")(list_experiments)
@@ -38,7 +34,6 @@ def register(api: Blueprint) -> None:
     api.get("/v1/experiments/<key>")(get_experiment)
     api.put("/v1/experiments/<key>")(put_experiment)
     api.put("/v1/experiments/<key>/coverage")(put_coverage)
-    api.put("/v1/experiments/<key>/allocation")(put_allocation)
     api.post("/v1/experiments/<key>/ship")(ship_experiment)
     api.post("/v1/experiments/<key>/<any(start, pause, resume, stop, archive):verb>")(change_status)
     api.get("/v1/experiments/<key>/report")(get_report)
@@ -80,13 +75,6 @@ def put_coverage(key: str) -> Response:
     caller = principal("admin")
     coverage = read_body(_Coverage).coverage
     return json_response(experiments.raise_coverage(services().store, caller.scope, key, coverage))
-
-
-def put_allocation(key: str) -> Response:
-    """New shares: a new epoch, which `notices` explains."""
-    caller = principal("admin")
-    allocation = read_body(_Allocation).allocation
-    return json_response(experiments.set_allocation(services().store, caller.scope, key, allocation))
 
 
 def ship_experiment(key: str) -> Response:

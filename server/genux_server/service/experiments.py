@@ -36,7 +36,6 @@ __all__ = [
     "pause",
     "raise_coverage",
     "resume",
-    "set_allocation",
     "ship",
     "start",
     "stop",
@@ -56,7 +55,6 @@ class ExperimentView(msgspec.Struct, frozen=True, kw_only=True):
         spec: what a person wrote, with the coverage and allocation now in force.
         epochs: oldest first; empty for a draft.
         shipped: the variant that everyone gets, once shipped.
-        notices: what the change just made means, in sentences; empty otherwise.
     """
 
     key: str
@@ -68,7 +66,6 @@ class ExperimentView(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: dt.datetime
     started_at: dt.datetime | None = None
     ended_at: dt.datetime | None = None
-    notices: list[str] = msgspec.field(default_factory=list)
 
 
 def create(store: Store, scope: Scope, spec: ExperimentSpec) -> ExperimentView:
@@ -107,7 +104,7 @@ def update(store: Store, scope: Scope, spec: ExperimentSpec) -> ExperimentView:
     """
     _check(spec)
 
-    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> list[str]:
+    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> None:
         del session
         before = _current_spec(row, epochs)
         if row.status == "draft":
@@ -118,12 +115,12 @@ def update(store: Store, scope: Scope, spec: ExperimentSpec) -> ExperimentView:
             if changed:
                 raise ServiceError(
                     "frozen",
-                    f"`{spec.key}` has started: {', '.join(changed)} can no longer change here. Coverage and "
-                    "allocation have addresses of their own; for other variants start a new experiment.",
+                    f"`{spec.key}` has started: {', '.join(changed)} can no longer change here. Coverage has "
+                    "an address of its own. Other shares would move people between variants, and lose those who come "
+                    "often from one of them only: for other variants or shares start a new experiment.",
                     409,
                 )
         row.spec = _encode(spec)
-        return []
 
     return _change(store, scope, spec.key, "update", change)
 
@@ -135,7 +132,7 @@ def start(store: Store, scope: Scope, key: str) -> ExperimentView:
         ServiceError: `not_found`, `wrong_status`, `no_primary`, or `unknown_metric`.
     """
 
-    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> list[str]:
+    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> None:
         _require_status(row, "draft")
         spec = _decode(row)
         if not spec.primary:
@@ -152,7 +149,6 @@ def start(store: Store, scope: Scope, key: str) -> ExperimentView:
         now = utcnow()
         row.started_at = now
         epochs.append(_open_epoch(session, row, 1, _explicit(spec).allocation, now))
-        return []
 
     return _change(store, scope, key, "start", change)
 
@@ -182,11 +178,10 @@ def stop(store: Store, scope: Scope, key: str) -> ExperimentView:
         ServiceError: `not_found`, or `wrong_status`.
     """
 
-    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> list[str]:
+    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> None:
         del session
         _require_status(row, "running", "paused")
         _end(row, epochs, "stopped")
-        return []
 
     return _change(store, scope, key, "stop", change)
 
@@ -198,7 +193,7 @@ def ship(store: Store, scope: Scope, key: str, variant: str) -> ExperimentView:
         ServiceError: `not_found`, `wrong_status`, or `invalid` when there is no such variant.
     """
 
-    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> list[str]:
+    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> None:
         del session
         _require_status(row, "running", "paused", "stopped")
         known = [each.key for each in _decode(row).variants]
@@ -206,7 +201,6 @@ def ship(store: Store, scope: Scope, key: str, variant: str) -> ExperimentView:
             raise ServiceError("invalid", f"$.variant: `{key}` has {', '.join(known)}, no `{variant}`.", 400)
         _end(row, epochs, "shipped")
         row.shipped = variant
-        return []
 
     return _change(store, scope, key, "ship", change, {"variant": variant})
 
@@ -229,7 +223,7 @@ def raise_coverage(store: Store, scope: Scope, key: str, coverage: float) -> Exp
     if not 0 <= coverage <= 1:
         raise ServiceError("invalid", "$.coverage: a share lies between 0 and 1.", 400)
 
-    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> list[str]:
+    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> None:
         del session, epochs
         _require_status(row, "draft", "running", "paused")
         if row.status != "draft" and coverage < row.coverage:
@@ -240,41 +234,8 @@ def raise_coverage(store: Store, scope: Scope, key: str, coverage: float) -> Exp
                 409,
             )
         row.coverage = coverage
-        return []
 
     return _change(store, scope, key, "coverage", change, {"coverage": coverage})
-
-
-def set_allocation(store: Store, scope: Scope, key: str, allocation: Mapping[str, float]) -> ExperimentView:
-    """Change the shares. Of a started experiment this ends the epoch and opens another, with a new salt.
-
-    Raises:
-        ServiceError: `not_found`, `wrong_status`, or `invalid`: one share per variant key, sum 1.
-    """
-
-    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> list[str]:
-        _require_status(row, "draft", "running", "paused")
-        if not allocation or not all(0 <= share <= 1 for share in allocation.values()):
-            raise ServiceError("invalid", "$.allocation: name shares between 0 and 1 that sum to 1.", 400)
-        spec = msgspec.structs.replace(_decode(row), allocation=dict(allocation))
-        _check(spec)
-        if row.status == "draft":
-            row.spec = _encode(spec)
-            return []
-        shares = _explicit(spec).allocation
-        if _current_spec(row, epochs).allocation == shares:
-            return []
-        now = utcnow()
-        epochs[-1].ended_at = now
-        number = epochs[-1].number + 1
-        epochs.append(_open_epoch(session, row, number, shares, now))
-        notice = (
-            f"Epoch {number} begins: every unit is drawn anew. Effects are estimated within each epoch and combined; "
-            "units that met two variants are left out and counted."
-        )
-        return [notice]
-
-    return _change(store, scope, key, "allocation", change, {"allocation": dict(allocation)})
 
 
 def get(store: Store, scope: Scope, key: str) -> ExperimentView:
@@ -300,7 +261,7 @@ def list_experiments(
         return [view(row, epochs[row.id]) for row in rows]
 
 
-def view(row: Experiment, epochs: list[ExperimentEpoch], notices: list[str] | None = None) -> ExperimentView:
+def view(row: Experiment, epochs: list[ExperimentEpoch]) -> ExperimentView:
     """An experiment's rows as one frozen value."""
     return ExperimentView(
         key=row.key,
@@ -320,11 +281,10 @@ def view(row: Experiment, epochs: list[ExperimentEpoch], notices: list[str] | No
         updated_at=row.updated_at,
         started_at=row.started_at,
         ended_at=row.ended_at,
-        notices=notices or [],
     )
 
 
-_Change = Callable[[Session, Experiment, list[ExperimentEpoch]], list[str]]
+_Change = Callable[[Session, Experiment, list[ExperimentEpoch]], None]
 
 
 def _change(
@@ -342,20 +302,19 @@ def _change(
         if row is None:
             raise not_found("experiment", key)
         epochs = experiments.epochs(session, [row.id])[row.id]
-        notices = change(session, row, epochs)
+        change(session, row, epochs)
         row.updated_at = utcnow()
         audit.record(session, scope, f"experiment.{action}", key, detail)
         session.flush()
         snapshot.refresh_version(session, scope.environment_id)
-        return view(row, epochs, notices)
+        return view(row, epochs)
 
 
 def _to_status(status: ExperimentStatus, *allowed: ExperimentStatus) -> _Change:
-    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> list[str]:
+    def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> None:
         del session, epochs
         _require_status(row, *allowed)
         row.status = status
-        return []
 
     return change
 

@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 after a sentence on standard error.
     """
-    parser = argparse.ArgumentParser(prog="genux_server.stats", description="Any statistical method on named inputs.")
+    parser = argparse.ArgumentParser(prog="genux stats", description="Any statistical method on named inputs.")
     parser.add_argument("method", nargs="?", help="a name from --list")
     parser.add_argument("--list", action="store_true", help="methods with the JSON schemas of inputs and outputs")
     parser.add_argument("--json", action="store_true", help="read and print JSON (the only form there is)")

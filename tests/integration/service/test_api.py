@@ -85,27 +85,17 @@ def test_coverage_of_a_started_experiment_cannot_fall(running, admin):
     assert (reply.status_code, reply.json["code"]) == (409, "coverage_falls")
 
 
-def test_new_shares_open_an_epoch_with_a_new_salt_and_say_so(running, server, admin):
-    before = fetch(server).experiments[0]
-    reply = admin("PUT", "/v1/experiments/ai-entry/allocation", json={"allocation": {"chat": 0.2, "summary": 0.8}})
-    assert "drawn anew" in reply.json["notices"][0]
-    first, second = reply.json["epochs"]
-    assert first["ended_at"] == second["started_at"]
-    assert (second["number"], second["allocation"], second["ended_at"]) == (2, [0.2, 0.8], None)
-    after = fetch(server).experiments[0]
-    assert (after.epoch, after.allocation) == (2, [0.2, 0.8])
-    assert after.salt != before.salt
-
-
-def test_the_same_shares_again_change_nothing(running, admin):
-    reply = admin("PUT", "/v1/experiments/ai-entry/allocation", json={"allocation": {"chat": 0.5, "summary": 0.5}})
-    assert (len(reply.json["epochs"]), reply.json["notices"]) == (1, [])
-
-
-@pytest.mark.parametrize("allocation", [{"chat": 0.5}, {"chat": 0.5, "other": 0.5}, {"chat": 1.5, "summary": -0.5}, {}])
-def test_shares_that_do_not_fit_are_refused(running, admin, allocation):
-    reply = admin("PUT", "/v1/experiments/ai-entry/allocation", json={"allocation": allocation})
+@pytest.mark.parametrize("allocation", [{"chat": 0.5}, {"chat": 0.5, "other": 0.5}, {"chat": 1.5, "summary": -0.5}])
+def test_shares_that_do_not_fit_are_refused(admin, allocation):
+    reply = admin("POST", "/v1/experiments", json=EXPERIMENT | {"allocation": allocation})
     assert (reply.status_code, reply.json["code"]) == (400, "invalid")
+
+
+def test_new_shares_for_a_started_experiment_are_refused_because_they_would_move_people(running, admin):
+    shares = EXPERIMENT | {"allocation": {"chat": 0.2, "summary": 0.8}}
+    reply = admin("PUT", "/v1/experiments/ai-entry", json=shares)
+    assert (reply.status_code, reply.json["code"]) == (409, "frozen")
+    assert "allocation" in reply.json["detail"]
 
 
 def test_a_started_experiment_keeps_what_assigns_units(running, admin):
@@ -177,7 +167,6 @@ ROUTES = [
     ("POST", "/v1/experiments", {"admin"}),
     ("PUT", "/v1/experiments/ai-entry", {"admin"}),
     ("PUT", "/v1/experiments/ai-entry/coverage", {"admin"}),
-    ("PUT", "/v1/experiments/ai-entry/allocation", {"admin"}),
     ("POST", "/v1/experiments/ai-entry/pause", {"admin"}),
     ("POST", "/v1/experiments/ai-entry/ship", {"admin"}),
     ("POST", "/v1/metrics", {"admin"}),
