@@ -77,12 +77,20 @@ def fields_of(item: Any) -> Mapping[str, Any]:
     return item if isinstance(item, dict) else getattr(item, "__dict__", {})
 
 
-def _part(usage: Mapping[str, Any], details: tuple[str, ...], name: str) -> int:
-    for key in details:
-        value = fields_of(usage.get(key)).get(name)
-        if isinstance(value, int) and value > 0:
-            return value
-    return 0
+_NOTHING: Mapping[str, Any] = {}
+
+
+def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
+    for name in names:
+        details = usage.get(name)
+        if details is not None:
+            return fields_of(details)
+    return _NOTHING
+
+
+def _count(details: Mapping[str, Any], name: str) -> int:
+    value = details.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 _INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
@@ -109,15 +117,17 @@ def tokens_of(usage: Any) -> Tokens | None:
     whole_output = fields.get("completion_tokens", fields.get("output_tokens"))
     if not isinstance(whole_input, int) and not isinstance(whole_output, int):
         return None
-    cached = _part(fields, _INPUT_DETAILS, "cached_tokens")
+    into = _details(fields, _INPUT_DETAILS)
+    out = _details(fields, _OUTPUT_DETAILS)
+    cached = _count(into, "cached_tokens")
     return Tokens(
         input=max(whole_input or 0, 0),
         cached=cached or _extra(usage, "prompt_cache_hit_tokens") or _extra(usage, "cached_tokens"),
-        cache_write=_part(fields, _INPUT_DETAILS, "cache_write_tokens"),
+        cache_write=_count(into, "cache_write_tokens"),
         output=max(whole_output or 0, 0),
-        reasoning=_part(fields, _OUTPUT_DETAILS, "reasoning_tokens"),
-        input_audio=_part(fields, _INPUT_DETAILS, "audio_tokens"),
-        output_audio=_part(fields, _OUTPUT_DETAILS, "audio_tokens"),
+        reasoning=_count(out, "reasoning_tokens"),
+        input_audio=_count(into, "audio_tokens"),
+        output_audio=_count(out, "audio_tokens"),
     )
 
 
