@@ -31,6 +31,10 @@ __all__ = [
 ]
 
 
+_FAR = 700.0
+"""A log odds beyond every likely one, that exp still bears."""
+
+
 class AnytimeTest(msgspec.Struct, frozen=True, kw_only=True):
     """An F test that holds at every look. `log_e_value` is the logarithm of the evidence against the hypothesis."""
 
@@ -290,9 +294,12 @@ def sequential_conversion(
         return log_marginal - successes_treatment * log_share - successes_control * log_rest - limit
 
     base = math.log(share_treatment) - math.log1p(-share_treatment)
-    centre = math.log((successes_treatment + 0.5) / (successes_control + 0.5))
-    low = float(optimize.brentq(excess, -800.0, centre)) if successes_treatment else None
-    high = float(optimize.brentq(excess, centre, 800.0)) if successes_control else None
+    # The most likely value is always inside: the marginal is a mean of likelihoods. A bound beyond the range of
+    # doubles (or of an arm without successes) is none.
+    both = successes_treatment > 0 and successes_control > 0
+    inside = math.log(successes_treatment / successes_control) if both else math.copysign(_FAR, successes_treatment - 1)
+    low = float(optimize.brentq(excess, -_FAR, inside)) if excess(-_FAR) > 0 else None
+    high = float(optimize.brentq(excess, inside, _FAR)) if excess(_FAR) > 0 else None
     ratio = successes_treatment / successes_control * math.exp(-base) if successes_control else None
     return msgspec.structs.replace(
         known,

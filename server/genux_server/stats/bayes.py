@@ -136,10 +136,10 @@ def bayesian_means(
     if se == 0:
         reason = refuse("zero_variance", "The values do not vary, so there is nothing to judge the effect by.")
         return BayesianComparison(method="normal", level=1 - alpha, effect=effect, not_computable=reason)
-    precision = 1 / se**2
-    prior = 0.0 if prior_sd is None else 1 / prior_sd**2
-    mean = (effect * precision + prior_mean * prior) / (precision + prior)
-    sd = 1 / math.sqrt(precision + prior)
+    # The data's weight against the prior's; as a ratio of errors it cannot overflow where their squares would.
+    weight = 1.0 if prior_sd is None else 1 / (1 + (se / prior_sd) ** 2)
+    mean = weight * effect + (1 - weight) * prior_mean
+    sd = math.sqrt(weight) * se
     z = mean / sd
     density = math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     half = z_tail(alpha / 2) * sd

@@ -122,7 +122,12 @@ def risk_table(durations: Sequence[float], observed: Sequence[bool]) -> RiskTabl
 
 
 def merge_risk_tables(first: RiskTable, second: RiskTable) -> RiskTable:
-    """The risk table of two disjoint groups of units together."""
+    """The risk table of two disjoint groups of units together.
+
+    Args:
+        first: risk table of one group.
+        second: of the other.
+    """
     times, where = np.unique([*first.times, *second.times], return_inverse=True)
     events, censored = (
         np.bincount(where, weights=counts, minlength=times.size).astype(int).tolist()

@@ -42,9 +42,10 @@ class Generality(msgspec.Struct, frozen=True, kw_only=True):
 def generality(dev: Sequence[float], held_out: Sequence[float], *, alpha: float = 0.05) -> Generality:
     """Compares the gain where an edit was tuned with the gain on held-out cases.
 
-    The best of many useless edits looks better on the cases that chose it. Only the held-out cases can say "general":
-    their interval must exclude 0, so a useless edit is called general in at most alpha / 2 of cases, however many were
-    tried. Cases that motivated the edit belong to `dev`.
+    The best of many useless edits looks better on the cases that chose it. Only held-out cases can say "general", and
+    they must do so at alpha / 2, because the verdict rests on two tests (held-out, and the gap). So a useless edit is
+    called general in at most alpha / 4 of evaluations, however many edits were tried. Cases that motivated the edit
+    belong to `dev`.
 
     Args:
         dev: `(n_dev,)` paired differences of case means, treatment minus control, where the edit was tuned or chosen;
@@ -85,13 +86,14 @@ def generality(dev: Sequence[float], held_out: Sequence[float], *, alpha: float 
         )
     if out.not_computable and out.effect:
         return msgspec.structs.replace(known, not_computable=out.not_computable)
-    return msgspec.structs.replace(known, verdict=_verdict(out, seen, gap))
+    return msgspec.structs.replace(known, verdict=_verdict(out, seen, gap, alpha))
 
 
 def _verdict(
-    held_out: Difference, dev: Difference | None, gap: Difference | None
+    held_out: Difference, dev: Difference | None, gap: Difference | None, alpha: float
 ) -> Literal["general", "worse", "patch", "not_shown", "no_gain"]:
-    if held_out.ci_lower is not None and held_out.ci_lower > 0:
+    better = (held_out.statistic or 0.0) > 0
+    if better and held_out.p_value is not None and held_out.p_value < alpha / 2:
         return "general"
     if held_out.ci_upper is not None and held_out.ci_upper < 0:
         return "worse"

@@ -103,6 +103,10 @@ def summarise_values(
 def merge_quantile_summaries(first: QuantileSummary, second: QuantileSummary) -> QuantileSummary:
     """The summary of two disjoint groups of units together.
 
+    Args:
+        first: summary of one group.
+        second: of the other, with the same buckets.
+
     Raises:
         ValueError: the summaries have buckets of different widths.
     """
