@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from genux_server.stats.adjust import regression_adjusted
-from genux_server.stats.anytime import anytime_coefficient, sequential_conversion
+from genux_server.stats.anytime import anytime_coefficient
+from genux_server.stats.conversion import sequential_conversion
 from genux_server.stats.duration import log_rank, risk_table
 from genux_server.stats.epochs import EpochRates, combine_rates
 from genux_server.stats.equivalence import non_inferiority

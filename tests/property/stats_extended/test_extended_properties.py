@@ -10,15 +10,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from genux_server.stats.adjust import cap_outliers, regression_adjusted
-from genux_server.stats.anytime import anytime_coefficient, sequential_conversion
+from genux_server.stats.anytime import anytime_coefficient
 from genux_server.stats.bayes import bayesian_means, bayesian_proportions
+from genux_server.stats.conversion import sequential_conversion
 from genux_server.stats.duration import kaplan_meier, log_rank, merge_risk_tables, risk_table
 from genux_server.stats.epochs import EpochMeans, EpochRates, combine_means, combine_rates
 from genux_server.stats.equivalence import equivalence_proportions, non_inferiority, non_inferiority_proportions
-from genux_server.stats.evals import compare_cases, pass_all, score_mean, variance_split
+from genux_server.stats.evals import compare_cases, score_mean, variance_split
 from genux_server.stats.generality import generality
 from genux_server.stats.multiplicity import adjust_p_values
 from genux_server.stats.paired_binary import mcnemar
+from genux_server.stats.pass_rates import pass_all
 from genux_server.stats.power import Baseline, Design, achieved_power
 from genux_server.stats.quantile_summary import merge_quantile_summaries, quantile_from_summary, summarise_values
 from genux_server.stats.quantiles import compare_quantiles, quantile_of_values
