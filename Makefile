@@ -12,12 +12,12 @@ help: ## Show this help
 $(BIN)/python:
 	@sh tools/venv.sh $(PYTHON) $(VENV)
 
-$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
-	@echo "Installing genux and its demonstration (about a minute the first time) ..."
-	@$(BIN)/pip install -q -c constraints.txt -e '.[demo]'
+$(VENV)/.server: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing genux with its service (about a minute the first time) ..."
+	@$(BIN)/pip install -q -c constraints.txt -e '.[server]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.demo
+$(VENV)/.test: $(VENV)/.server
 	@echo "Installing what the tests need ..."
 	@$(BIN)/pip install -q -c constraints.txt --group test
 	@sh tools/chromium.sh
@@ -28,10 +28,10 @@ $(VENV)/.dev: $(VENV)/.test
 	@$(BIN)/pip install -q -c constraints.txt --group dev
 	@touch $@
 
-demo: $(VENV)/.demo ## Play the Ask-AI-or-Summary experiment end to end, with real calls to a local model
+demo: $(VENV)/.server ## Play the Ask-AI-or-Summary experiment end to end, with real calls to a local model
 	@$(BIN)/genux demo $(ARGS)
 
-serve: $(VENV)/.demo ## Start the service on http://127.0.0.1:8321, data in ./genux-data
+serve: $(VENV)/.server ## Start the service on http://127.0.0.1:8321, data in ./genux-data
 	@$(BIN)/genux serve $(ARGS)
 
 test: $(VENV)/.test ## Install what the tests need and run them (15 minutes at most on 2 cores)

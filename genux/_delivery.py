@@ -93,6 +93,7 @@ class Delivery:
         if self.worker.started:
             self.flush(timeout_seconds, give_up_early=True)
             self.worker.stop(timeout_seconds)
+            self._hang_up()
         self.outbox.rotate()
 
     def after_fork(self) -> None:
@@ -101,6 +102,10 @@ class Delivery:
         self.outbox.after_fork()
         self.shipper.after_fork()
         self.worker.after_fork()
-        forget = getattr(self._transport, "after_fork", None)
-        if forget is not None:
-            forget()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Drop a connection that the transport keeps, if it is of that kind."""
+        close = getattr(self._transport, "close", None)
+        if close is not None:
+            close()

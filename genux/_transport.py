@@ -72,15 +72,11 @@ class HttpTransport:
             raise TransportError(f"{self._url}{path}: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
-        """Drop the connection; the next `send` opens another."""
+        """Drop the connection; the next `send` opens another. In a forked child this says nothing to the service."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection.close()
-
-    def after_fork(self) -> None:
-        """In a child: forget the parent's connection. Closing our copy of its socket says nothing to the service."""
-        self.close()
 
     def _exchange(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
         connection = self._connection or self._connect()

@@ -13,6 +13,8 @@ ARCHIVE = "archive"
 
 _LONG_AGO = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
+_TAKE_OVER = dt.timedelta(seconds=10)
+
 
 def acquire(connection: sa.Connection, holder: str, seconds: float) -> bool:
     """Take or keep the lease for `seconds`; False when another holds it.
@@ -40,9 +42,9 @@ def release(connection: sa.Connection, holder: str) -> None:
 
 
 def is_held(connection: sa.Connection) -> bool:
-    """Whether some worker is at work."""
-    now = _now(connection)
-    return bool(connection.scalar(sa.select(sa.func.count()).where(WorkerLease.expires_at >= now)))
+    """Whether some worker is at work, or was until a moment ago: one that stands by takes over a lease that ran out."""
+    since = _now(connection) - _TAKE_OVER
+    return bool(connection.scalar(sa.select(sa.func.count()).where(WorkerLease.expires_at >= since)))
 
 
 def _now(connection: sa.Connection) -> dt.datetime:
