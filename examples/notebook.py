@@ -53,7 +53,7 @@ print("joined to its call:", bool(seen.tracks[0].call_id), "- names a reader:", 
 
 # %% The statistics, without any service: a table with one row per reader. These readers are simulated: 14 % of them
 # accept an answer from the chat box, 20 % from the button.
-dice = random.Random(7)
+dice = random.Random(7)  # noqa: S311  simulated readers
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "readers.csv"
     with path.open("w", newline="") as file:

@@ -1,4 +1,4 @@
-"""The demonstration's own promise: an A/A test stays quiet however often one looks, and the planted effect is covered."""
+"""The demonstration keeps its promise: an A/A test stays quiet at every look, and the planted effect is covered."""
 
 import datetime as dt
 

@@ -1,5 +1,7 @@
 """What the cells of a person's table mean: numbers, words for true and false, nothing, or a mistake."""
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ _TRUE = ("true", "t", "yes", "y")
 _FALSE = ("false", "f", "no", "n")
 _MISSING = ("", "nan", "na", "n/a", "null", "none")
 _MAX_VALUES = 21
+_LARGEST = 1.7976931348623157e308
+_CLASSES = ("words", "zero_or_one", "other", "missing", "wrong")
 
 
 @dataclass(frozen=True)
@@ -74,67 +78,92 @@ class Survey:
 
 def text_of(value: ir.Column) -> ir.StringColumn:
     """The value as text without surrounding blanks; null where there is none."""
-    return value.cast("string").strip().nullif("")
+    return _stripped(value.cast("string")).nullif("")
 
 
 def number_of(value: ir.Column) -> ir.FloatingColumn:
     """The value as a finite number, true as 1; null where it is missing or wrong."""
+    number = _finite(value)
+    if not value.type().is_string():
+        return number
+    words = [(word.isin(values), n) for word in _spellings(value) for values, n in ((_TRUE, 1.0), (_FALSE, 0.0))]
+    return ibis.cases(*words[:2], (number.notnull(), number), *words[2:], else_=None)
+
+
+def _finite(value: ir.Column) -> ir.FloatingColumn:
+    """The value as a number where it is one as it stands."""
     if value.type().is_boolean():
-        return ibis.ifelse(value, 1.0, 0.0)
-    if value.type().is_numeric():
-        number = value.cast("float64")
-    else:
-        text = value.strip().lower()
-        number = (
-            ibis.cases((text.isin(_TRUE), 1.0), (text.isin(_FALSE), 0.0), else_=text.try_cast("float64"))
-            if value.type().is_string()
-            else ibis.null("float64")
-        )
-    return ibis.ifelse(number.isnan() | number.isinf(), None, number)
+        return ibis.cases((value.isnull(), None), (value, 1.0), else_=0.0)
+    if not (value.type().is_numeric() or value.type().is_string()):
+        return ibis.null("float64")
+    number = value.try_cast("float64")
+    return ibis.ifelse(number.between(-_LARGEST, _LARGEST), number, None)
+
+
+def _stripped(text: ir.StringColumn) -> ir.StringColumn:
+    # Stripping costs more than reading the file does, and few values need it.
+    return ibis.ifelse(text.startswith(" ") | text.endswith(" "), text.strip(), text)
+
+
+def _spellings(text: ir.StringColumn) -> tuple[ir.StringColumn, ir.StringColumn]:
+    """The text in lower case as it stands, and stripped: the latter for what is nothing else, because it costs more."""
+    return text.lower(), text.strip().lower()
+
+
+def _among(word: ir.StringColumn, values: Sequence[str]) -> ir.BooleanColumn:
+    # DuckDB looks a longer list up by a join over all rows, which takes several times as long.
+    return functools.reduce(operator.or_, [word.isin(values[i : i + 4]) for i in range(0, len(values), 4)])
 
 
 def survey_of(rows: ir.Table, columns: Sequence[str], *, unit: str, variant: str) -> Survey:
-    """Count rows, variants, and what each column's values are."""
-    aggregates = {
-        "n_rows": rows.count(),
-        "n_without_unit": rows.count(where=text_of(rows[unit]).isnull()),
-        "n_without_variant": rows.count(where=text_of(rows[variant]).isnull()),
-    }
-    for name in columns:
-        classes = _classes(rows[name])
-        aggregates |= {f"{kind}:{name}": rows.count(where=is_kind) for kind, is_kind in classes.items()}
-    counts = rows.aggregate(**aggregates).to_pyarrow().to_pylist()[0]
-    named = rows.select(value=text_of(rows[variant]))
-    named = named.filter(named.value.notnull()).distinct().order_by("value").limit(_MAX_VALUES)
+    """Count rows, variants, and what each column's values are, in one pass."""
+    classified = rows.select(
+        has_unit=text_of(rows[unit]).notnull(),
+        variant=text_of(rows[variant]),
+        **{f"class:{name}": _class_of(rows[name]) for name in columns},
+    )
+    by_variant = classified.group_by("variant").agg(
+        n_rows=classified.count(),
+        n_without_unit=classified.count(where=~classified.has_unit),
+        **{
+            f"{kind}:{name}": classified.count(where=classified[f"class:{name}"] == number)
+            for name in columns
+            for number, kind in enumerate(_CLASSES)
+        },
+    )
+    # A column of millions of different values is no variant: what is fetched of it is enough to say so.
+    first = by_variant.order_by(by_variant.variant.asc(nulls_first=True)).limit(_MAX_VALUES + 1)
+    found = first.to_pyarrow().to_pylist()
+
+    def total(name: str) -> int:
+        return sum(row[name] for row in found)
+
     return Survey(
-        n_rows=counts["n_rows"],
-        n_without_unit=counts["n_without_unit"],
-        n_without_variant=counts["n_without_variant"],
-        variants=[row["value"] for row in named.to_pyarrow().to_pylist()],
-        columns={name: _Tally(**{kind: counts[f"{kind}:{name}"] for kind in _KINDS}) for name in columns},
+        n_rows=total("n_rows"),
+        n_without_unit=total("n_without_unit"),
+        n_without_variant=sum(row["n_rows"] for row in found if row["variant"] is None),
+        variants=[row["variant"] for row in found if row["variant"] is not None],
+        columns={name: _Tally(**{kind: total(f"{kind}:{name}") for kind in _CLASSES}) for name in columns},
     )
 
 
-_KINDS = ("words", "zero_or_one", "other", "missing", "wrong")
-
-
-def _classes(value: ir.Column) -> dict[str, ir.BooleanValue]:
-    number = number_of(value)
-    if value.type().is_string():
-        text = value.strip().lower()
-        word = text.isin([*_TRUE, *_FALSE])
-        missing = value.isnull() | text.isin(_MISSING)
-    else:
-        word = ibis.literal(value.type().is_boolean()) & value.notnull()
-        missing = value.isnull() | (value.isnan() if value.type().is_floating() else ibis.literal(False))
-    binary = number.isin([0.0, 1.0])
-    return {
-        "words": word & ~missing,
-        "zero_or_one": ~word & ~missing & number.notnull() & binary,
-        "other": ~word & ~missing & number.notnull() & ~binary,
-        "missing": missing,
-        "wrong": ~missing & number.isnull(),
-    }
+def _class_of(value: ir.Column) -> ir.IntegerColumn:
+    """The position in `_CLASSES` of what the value is."""
+    number = _finite(value)
+    branches = [(number.isin([0.0, 1.0]), "zero_or_one"), (number.notnull(), "other")]
+    if value.type().is_boolean():
+        branches = [(value.notnull(), "words")]
+    elif value.type().is_floating():
+        branches += [(value.isnan(), "missing")]
+    elif value.type().is_string():
+        plain, stripped = (
+            [(_among(word, (*_TRUE, *_FALSE)), "words"), (_among(word, _MISSING), "missing")]
+            for word in _spellings(value)
+        )
+        branches = [*plain, *branches, *stripped]
+    branches = [(value.isnull(), "missing"), *branches]
+    numbered = [(condition, _CLASSES.index(name)) for condition, name in branches]
+    return ibis.cases(*numbered, else_=_CLASSES.index("wrong"))
 
 
 def kind_of(path: Path, rows: ir.Table, survey: Survey, name: str, asked: str) -> Kind:
@@ -178,6 +207,6 @@ def refuse_wrong_values(path: Path, rows: ir.Table, survey: Survey, names: Seque
 def _place(path: Path, rows: ir.Table, name: str, kind: str) -> str:
     """The first row with such a value: `In cats.csv, row 3 of 'rounds' holds 'many'`."""
     numbered = rows.mutate(row=ibis.row_number())
-    found = numbered.filter(_classes(numbered[name])[kind]).order_by("row").limit(1)
+    found = numbered.filter(_class_of(numbered[name]) == _CLASSES.index(kind)).order_by("row").limit(1)
     first = found.select("row", value=found[name].cast("string")).to_pyarrow().to_pylist()[0]
     return f"In {path.name}, row {first['row'] + 1} after the header holds {first['value']!r} as {name!r}"
