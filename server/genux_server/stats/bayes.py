@@ -1,8 +1,8 @@
 """The Bayesian view, for those who want it: chance to win and expected loss.
 
 These numbers answer "how likely, given the prior and the data"; they do not bound how often one is wrong when one
-stops at a look of one's choosing (64 to 76 % false winners over 200 looks with a flat prior and a 95 % rule). So every
-result carries that label, and no verdict is built on it.
+stops at a look of one's choosing: with a flat prior, 200 looks and a 95 % rule most A/A tests end with a winner
+(docs/statistics.md). So every result carries that label, and no verdict is built on it.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """Quantiles of event-level values (p95 latency) whose events cluster in units.
 
 Calls of one user resemble each other, so the textbook error of a quantile, which takes events for independent, is too
-small: at p95 it gives 13 % false positives where 5 % are promised. The correction multiplies it by how much more the
-share of events below the quantile varies between units than coin tosses would.
+small, and finds differences that are not there (docs/statistics.md has how often). The correction multiplies it by how
+much more the share of events below the quantile varies between units than coin tosses would.
 """
 
 import math
