@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from genux_server.model import Message, Moments
-from genux_server.stats.common import FloatArray, array, check_alpha, check_counts, check_share, refuse
+from genux_server.stats.common import FloatArray, array, check_alpha, check_counts, check_moments, check_share, refuse
 from genux_server.stats.estimates import arm_estimates
 from genux_server.stats.means import welch
 from genux_server.stats.moments import total_of
@@ -180,6 +180,8 @@ def shared_keys(control: Moments, treatment: Moments, *, alpha: float = 0.05, al
         ValueError: moments without `d`.
     """
     check_alpha(alpha)
+    check_moments(control)
+    check_moments(treatment)
     if any("d" not in m.components for m in (control, treatment)):
         raise ValueError("the moments need the components y (limited calls) and d (calls)")
     known = SharedKeys(status="unknown", level=1 - alpha)

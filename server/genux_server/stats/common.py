@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from genux_server.model import Message
+from genux_server.model import Message, Moments
 
 __all__ = [
     "Difference",
@@ -20,6 +20,7 @@ __all__ = [
     "array",
     "check_alpha",
     "check_counts",
+    "check_moments",
     "check_share",
     "finite",
     "log_two_sided",
@@ -87,6 +88,15 @@ def check_alpha(alpha: float) -> None:
     """Refuses an error rate that is not strictly between 0 and 1 with a ValueError."""
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie strictly between 0 and 1, not {alpha:g}")
+
+
+def check_moments(moments: Moments) -> None:
+    """Refuses with a ValueError moments whose parts do not fit together."""
+    k = len(moments.components)
+    if len(moments.mean) != k or len(moments.comoments) != k * (k + 1) // 2 or moments.n < 0:
+        raise ValueError(f"{k} components need {k} means, {k * (k + 1) // 2} comoments, and n of at least 0")
+    if not moments.components or moments.components[0] != "y" or len(set(moments.components)) < k:
+        raise ValueError("the components must differ and begin with y")
 
 
 def check_share(name: str, value: float) -> None:

@@ -70,8 +70,8 @@ def sequential_conversion(
     """
     check_alpha(alpha)
     check_share("share_treatment", share_treatment)
-    if min(successes_control, successes_treatment) < 0 or concentration <= 0:
-        raise ValueError("counts must not be negative and the concentration must be over 0")
+    if min(successes_control, successes_treatment) < 0 or not 0 < concentration <= 1e9:
+        raise ValueError("counts must not be negative and the concentration must lie over 0 and up to 1e9")
     n = successes_control + successes_treatment
     known = ConversionSequence(
         level=1 - alpha, n_successes=n, share_treatment=share_treatment, concentration=concentration

@@ -100,6 +100,8 @@ def non_inferiority(  # noqa: PLR0913  two estimates, a margin and how to read i
         raise ValueError("values and standard errors must be finite")
     if se_control < 0 or se_treatment < 0:
         raise ValueError("standard errors must not be negative")
+    if any(df is not None and df <= 0 for df in (df_control, df_treatment)):
+        raise ValueError("degrees of freedom must be over 0")
     sign = 1.0 if direction == "increase" else -1.0
     known = MarginTest(
         method="non_inferiority",

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from genux_server.model import Message, Moments
-from genux_server.stats.common import array, check_alpha, finite, refuse, z_tail
+from genux_server.stats.common import array, check_alpha, check_moments, finite, refuse, z_tail
 from genux_server.stats.contrast import Contrast, fieller
 from genux_server.stats.estimates import Estimate, arm_estimates
 from genux_server.stats.means import welch
@@ -156,6 +156,8 @@ def compare_moments(control: Moments, treatment: Moments, *, adjust: bool = True
         The comparison; coded `too_few_units` (under 2 units or a zero denominator) or `zero_variance`.
     """
     check_alpha(alpha)
+    check_moments(control)
+    check_moments(treatment)
     if control.components != treatment.components:
         raise ValueError("both arms' moments must hold the same components")
     kind = "delta_fieller" if "d" in control.components else "welch_fieller"
@@ -175,6 +177,8 @@ def merge_moments(parts: Sequence[Moments]) -> Moments:
     Args:
         parts: moments of the batches, of the same components.
     """
+    for part in parts:
+        check_moments(part)
     return merge(parts)
 
 
@@ -223,6 +227,8 @@ def cost_of_gain(
         alpha: one minus the level.
     """
     check_alpha(alpha)
+    check_moments(control)
+    check_moments(treatment)
     known = CostOfGain(level=1 - alpha)
     if any("c" not in m.components for m in (control, treatment)):
         raise ValueError("the moments need the component c, the cost per unit")

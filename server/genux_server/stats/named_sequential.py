@@ -270,8 +270,8 @@ def split_anytime(counts: Sequence[int], shares: Sequence[float], *, concentrati
         concentration: of the Dirichlet alternative around the plan; larger looks for smaller mismatches.
     """
     _check_split(counts, shares)
-    if concentration <= 0:
-        raise ValueError("the concentration must be over 0")
+    if not 0 < concentration <= 1e9:
+        raise ValueError("the concentration must lie over 0 and up to 1e9")
     result = srm_sequential([(counts, shares)], concentration)
     if result is None:
         return Split(method="srm_sequential", not_computable=_no_units())

@@ -45,6 +45,9 @@ from genux_server.stats import (
 __all__ = ["METHODS", "MethodError", "describe", "run"]
 
 
+_LARGEST = 1e100
+
+
 class MethodError(ConfigError):
     """A method was asked for in a way it cannot answer.
 
@@ -147,10 +150,13 @@ def run(method: str, payload: bytes) -> bytes:
         raise MethodError("unknown_method", f'there is no method called "{method}"; --list names them')
     try:
         inputs = msgspec.json.decode(payload or b"{}", type=_input_type(method))
+        _check_size(inputs)
         result = function(**{name: getattr(inputs, name) for name in inputs.__struct_fields__})
-    except msgspec.DecodeError as error:
-        raise MethodError("bad_input", f"{method}: {error}") from error
-    except (ValueError, ArithmeticError) as error:
+    except ArithmeticError as error:
+        raise MethodError(
+            "bad_input", f"{method}: these numbers divide by zero or leave the range of floats"
+        ) from error
+    except (msgspec.DecodeError, ValueError) as error:
         raise MethodError("bad_input", f"{method}: {error}") from error
     return msgspec.json.encode(result if isinstance(result, msgspec.Struct) else {"value": result})
 
@@ -167,6 +173,19 @@ def describe() -> str:
         for name, function in sorted(METHODS.items())
     ]
     return msgspec.json.format(msgspec.json.encode(methods), indent=2).decode()
+
+
+def _check_size(value: object) -> None:
+    """Refuses with a ValueError numbers whose squares would leave the range of floats."""
+    if isinstance(value, int | float):
+        if abs(value) > _LARGEST:
+            raise ValueError(f"numbers must lie within {_LARGEST:g} of 0")
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            _check_size(getattr(value, name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_size(item)
 
 
 @functools.cache

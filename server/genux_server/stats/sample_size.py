@@ -77,6 +77,7 @@ def required_units(
         ValueError: an effect of 0, or power not over alpha.
     """
     check_share("power", power)
+    check_share("share_treatment", share_treatment)
     if effect == 0 or power <= alpha:
         raise ValueError("the effect must not be 0 and power must be over alpha")
     plan = design or Design()
@@ -120,8 +121,9 @@ def minimum_effect(
         Effect and lift; coded `no_such_effect` when even the largest possible effect would be missed.
     """
     check_share("power", power)
-    if power <= alpha:
-        raise ValueError("power must be over alpha")
+    check_share("share_treatment", share_treatment)
+    if power <= alpha or n_units <= 0:
+        raise ValueError("power must be over alpha and n_units over 0")
     plan = design or Design()
     sign = 1.0 if direction == "increase" else -1.0
     known = MinimumEffect(method=method_of(baseline, plan), n_units=n_units, power=power)
