@@ -138,7 +138,13 @@ def log_two_sided(statistic: float, df: float | None = None) -> float:
     p = two_sided(size, df)
     if p > 1e-300:
         return math.log(p)
-    return math.log(2.0) + float(stats.t.logpdf(size, df)) + math.log((1 + size * size / df) * df / (df + 1) / size)
+    if math.isinf(size):
+        return -math.inf
+    log_ratio = math.log1p(size * size / df) if size < 1e100 else 2 * math.log(size) - math.log(df)
+    log_density = (
+        math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi) - (df + 1) / 2 * log_ratio
+    )
+    return math.log(2.0) + log_density + log_ratio + math.log(df / (df + 1)) - math.log(size)
 
 
 def make_difference(

@@ -247,7 +247,7 @@ def _cochran(effects: Sequence[float], variances: Sequence[float]) -> float | No
     inverse = [1 / v for v in variances]
     centre = math.fsum(i * d for i, d in zip(inverse, effects, strict=True)) / math.fsum(inverse)
     q = math.fsum(i * (d - centre) ** 2 for i, d in zip(inverse, effects, strict=True))
-    return float(stats.chi2.sf(q, len(effects) - 1))
+    return finite(float(stats.chi2.sf(q, len(effects) - 1)))
 
 
 def _simpson(pooled: float, effect: float, lower: float, upper: float) -> str:

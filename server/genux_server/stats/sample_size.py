@@ -21,6 +21,10 @@ __all__ = [
 ]
 
 
+_MOST_DAYS = 1e6
+"""Twenty-seven centuries: as good as never."""
+
+
 class RequiredUnits(msgspec.Struct, frozen=True, kw_only=True):
     """Units needed, in all and per arm (rounded up), the exact figure, and its ratio to one fixed look."""
 
@@ -203,15 +207,16 @@ def days_needed(
         window_days: length of the conversion window.
 
     Returns:
-        Days; coded `no_arrivals` when more units are needed and none arrive.
+        Days; coded `no_arrivals` when more units are needed and (practically) none arrive.
     """
     if min(required_units, matured_units, pending_units) < 0 or units_per_day < 0 or window_days < 0:
         raise ValueError("units, pace and window must not be negative")
     missing = max(0, required_units - matured_units - pending_units)
     if matured_units >= required_units:
         return DaysNeeded(days=0, days_arriving=0)
-    if missing and units_per_day == 0:
-        reason = refuse("no_arrivals", f"{missing} more units are needed and none arrive.", units_missing=missing)
+    if missing > units_per_day * _MOST_DAYS:
+        text = f"{missing} more units are needed, and at this pace they never come."
+        reason = refuse("no_arrivals", text, units_missing=missing)
         return DaysNeeded(days=None, units_missing=missing, not_computable=reason)
     arriving = math.ceil(missing / units_per_day) if missing else 0
     return DaysNeeded(days=arriving + math.ceil(window_days), days_arriving=arriving, units_missing=missing)

@@ -2,6 +2,8 @@
 
 import json
 import math
+import random
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -360,6 +362,42 @@ def test_more_units_never_mean_more_days(required, matured, pending, pace, windo
     later = days_needed(required, matured + 10, pace, pending_units=pending, window_days=window)
     if now.days is not None:
         assert later.days <= now.days
+
+
+EXAMPLES = {
+    vector["method"]: vector["input"]
+    for file in sorted((Path(__file__).parents[2] / "conformance").glob("methods_*.json"))
+    for vector in json.loads(file.read_text())["vectors"]
+}
+ODD = [0, 1, 2, -1, 1e18, 1e-18, 1e300, 1e-300, 10**9, 0.5, True]
+
+
+def disturbed(value, rng, chance):
+    """A copy with some numbers made odd and some lists cut short."""
+    if isinstance(value, dict):
+        return {key: disturbed(child, rng, chance) for key, child in value.items()}
+    if isinstance(value, list):
+        if rng.random() < chance / 2:
+            return value[: rng.choice([0, 1, 2])]
+        return [disturbed(child, rng, chance / 3) for child in value]
+    if isinstance(value, int | float) and not isinstance(value, bool) and rng.random() < chance:
+        return rng.choice(ODD)
+    return value
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"boschloo"}))
+def test_a_method_given_odd_numbers_answers_finitely_or_refuses_in_words(method):
+    rng = random.Random(method)
+    for _ in range(25):
+        payload = json.dumps(disturbed(EXAMPLES[method], rng, rng.choice([0.1, 0.4]))).encode()
+        try:
+            output = run(method, payload)
+        except MethodError as error:
+            refusal = str(error)
+        else:
+            json.loads(output, parse_constant=pytest.fail)
+            continue
+        assert refusal.startswith(f"bad_input: {method}: ")
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
