@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _LOCAL_MODEL = "gpt-5-mini"
-_VISITORS, _VISITORS_REAL_MODEL = 3_000, 60
+_VISITORS, _VISITORS_REAL_MODEL = 2_000, 60
 _THREADS = 16
 
 
@@ -44,7 +44,7 @@ _THREADS = 16
 @click.option("--seed", default=1, show_default=True, help="Of the visitors' dice.")
 @click.option(
     "--effect",
-    default=0.06,
+    default=0.08,
     show_default=True,
     type=click.FloatRange(-BASE_ACCEPTED, MAX_EFFECT),
     help="Planted effect of the button on the share of visitors who accept an answer.",
@@ -111,16 +111,13 @@ def _model_client() -> "Iterator[openai.OpenAI]":
         with openai.OpenAI() as client:
             yield client
         return
-    from genux_server.demo.model_server import ModelServerConfig, create_model_app, serve_in_thread
+    from genux_server.demo.model_server import ModelServerConfig
+    from genux_server.demo.stage import running_model
 
     # Four times as fast as a hosted model, so that nobody waits; now and then it refuses or breaks, as those do.
     config = ModelServerConfig(slowness=0.25, rate_limit_share=0.02, retry_after_seconds=0.2, server_error_share=0.01)
-    url, stop = serve_in_thread(create_model_app(config))
-    try:
-        with openai.OpenAI(base_url=f"{url}/v1", api_key="local-stand-in") as client:
-            yield client
-    finally:
-        stop()
+    with running_model(config) as url, openai.OpenAI(base_url=url, api_key="local-stand-in") as client:
+        yield client
 
 
 def _play(

@@ -29,7 +29,8 @@ class Section:
 
 def outline(report: Report) -> list[Section]:
     """The parts of a report in the order a reader needs them; empty ones are left out."""
-    metrics = [section for metric in report.metrics for section in _metric(metric)]
+    said: set[str] = set()
+    metrics = [section for metric in report.metrics for section in _metric(metric, said)]
     sections = [_health(report), *metrics, _funnel(report), _economics(report)]
     return [section for section in sections if section is not None]
 
@@ -49,7 +50,10 @@ def _check(check: Check) -> str:
     return f"{check.status.upper()}: {check.message.text}{advice}"
 
 
-def _metric(metric: MetricReport) -> list[Section]:
+def _metric(metric: MetricReport, said: set[str]) -> list[Section]:
+    """A metric's figures and comparisons; a note that another metric has `said` already is not repeated."""
+    notes = tuple(note.text for note in metric.notes if note.text not in said)
+    said.update(notes)
     quantity = fmt.quantity(metric.kind, metric.unit)
     is_share = metric.kind == "proportion"
     arms = tuple(
@@ -72,7 +76,7 @@ def _metric(metric: MetricReport) -> list[Section]:
         "not matured" if any(arm.pending for arm in metric.arms) else "",
     )
     title = f"{metric.label or metric.key} ({metric.role}, {metric.kind})"
-    sections = [Section(title, tuple(note.text for note in metric.notes), header, arms)]
+    sections = [Section(title, notes, header, arms)]
     if metric.comparisons:
         against = f"vs {metric.comparisons[0].control}"
         effect = f"effect{quantity.effect_suffix}"

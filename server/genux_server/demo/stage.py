@@ -1,7 +1,8 @@
-"""What the demonstration plays on: a service in processes of its own, and an experiment created over its API."""
+"""What the demonstration plays on: a service and a model in processes of their own, an experiment over the API."""
 
 import contextlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -10,14 +11,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from genux.errors import ServiceError, TransportError
 from genux.specs import ExperimentSpec, MetricSpec
+from genux_server.demo.model_server import ModelServerConfig, create_model_app, serve_in_thread
 
-__all__ = ["Service", "running_service"]
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+__all__ = ["Service", "running_model", "running_service"]
 
 _START_SECONDS = 60.0
 
@@ -84,6 +89,29 @@ def running_service(data: Path, *, port: int = 0) -> Iterator[Service]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def running_model(config: ModelServerConfig) -> Iterator[str]:
+    """The local model server in a process of its own, which ends with this one; yields its base URL for a client."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve_model, args=(config, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield f"{ours.recv()}/v1"
+    finally:
+        ours.close()
+        process.join(20)
+
+
+def _serve_model(config: ModelServerConfig, parent: "Connection[str, None]") -> None:
+    url, stop = serve_in_thread(create_model_app(config))
+    parent.send(url)
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        parent.recv()  # ends when the parent closes its side, or dies
+    stop()
 
 
 def _environment() -> dict[str, str]:
