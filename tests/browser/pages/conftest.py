@@ -1,20 +1,10 @@
 import importlib.util
-import shutil
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 from werkzeug.serving import make_server
-
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")
@@ -45,19 +35,7 @@ def address(app):
     server.server_close()
 
 
-@pytest.fixture(scope="session")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright's Python package is not installed")
-    path = next((p for p in ("/usr/bin/chromium", shutil.which("chromium")) if p and Path(p).exists()), None)
-    if path is None:
-        pytest.skip("no chromium at /usr/bin/chromium or on PATH")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def signed_in(chromium, address, seeding):
     """The cookies of somebody who signed in through the form."""
     context = chromium.new_context()

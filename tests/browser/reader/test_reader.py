@@ -2,13 +2,11 @@
 
 import os
 import runpy
-import shutil
 import time
 from pathlib import Path
 
 import openai
 import pytest
-from playwright.sync_api import sync_playwright
 from werkzeug.serving import make_server
 
 import genux
@@ -16,11 +14,8 @@ from genux.specs import ExperimentSpec, Measure, MetricSpec, VariantSpec
 from genux_server.demo.model_server import ModelServerConfig, create_model_app, serve_in_thread
 from genux_server.demo.stage import running_service
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EXAMPLE = Path(__file__).parents[3] / "examples" / "reader" / "app.py"
 WINDOW_SECONDS = 3.0
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium")
 
 
 @pytest.fixture
@@ -70,10 +65,12 @@ def visit_until_both_surfaces_were_used(browser, url):
     while set(used) != {"chat", "action"}:
         n_readers += 1
         assert n_readers < 30, "an even split should show both surfaces long before"
-        page = browser.new_context().new_page()
+        context = browser.new_context()
+        page = context.new_page()
         page.goto(url)
         surface = page.locator("form").get_attribute("data-surface")
         if surface in used:
+            context.close()
             continue
         if surface == "chat":
             page.get_by_label("Ask AI").fill("What does a generator remember?")
@@ -83,18 +80,13 @@ def visit_until_both_surfaces_were_used(browser, url):
         used[surface] = page.locator(".answer").inner_text()
         page.get_by_role("button", name="This helped").click()
         page.get_by_role("heading", name="Thank you").wait_for()
+        context.close()
     return used, n_readers
 
 
-def test_both_surfaces_can_be_clicked_and_the_report_shows_exposure_call_and_outcome(service, reader_url):
+def test_both_surfaces_can_be_clicked_and_the_report_shows_exposure_call_and_outcome(chromium, service, reader_url):
     url, gx = reader_url
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"],
-        )
-        answers, n_readers = visit_until_both_surfaces_were_used(browser, url)
-        browser.close()
+    answers, n_readers = visit_until_both_surfaces_were_used(chromium, url)
     assert all(len(answer) > 20 for answer in answers.values())
     assert gx.flush(30)
     time.sleep(WINDOW_SECONDS)

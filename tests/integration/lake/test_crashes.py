@@ -108,13 +108,13 @@ def test_a_worker_killed_at_random_moments_loses_and_doubles_nothing(tmp_path):
             stdout=subprocess.PIPE,
             text=True,
         )
-        process.stdout.readline()
-        time.sleep(rng.uniform(0.05, 0.6))
+        lines = [process.stdout.readline() for _ in range(rng.randint(1, 4))]
+        time.sleep(rng.uniform(0.0, 0.2))
         process.send_signal(signal.SIGKILL)
-        started = [int(line.split()[1]) for line in process.stdout]
+        started = [int(line.split()[1]) for line in (*lines, *process.stdout)]
         process.wait()
         process.stdout.close()
-        chunk = max([chunk, *started])
+        chunk = max(started)
     lake = Lake(tmp_path / "lake")
     versions = lake.append(chunk, batches_of(chunk))
     assert chunk > 2
