@@ -97,7 +97,10 @@ class MetricSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
 
     `kind`: `proportion` is the share of exposed units with `numerator` > 0; `mean` and `count` the average of
     `numerator` over all exposed units; `ratio` the sum of `numerator` over the sum of `denominator`, with the
-    delta method at the unit; `quantile` the quantile `quantile` of the events' values, clustered by unit.
+    delta method at the unit; `quantile` the quantile `quantile` of the values of all events (or calls, of whatever
+    status) in `numerator.field`, clustered by unit; `duration` the time from the first exposure to the first event
+    (or call), as a mean up to the window's end, with units censored that are still followed. Of `numerator` the last
+    two use no `aggregate`, and they take neither `cap_quantile` nor `covariate_days`.
     `window_seconds`: conversion window after the first exposure; a unit counts once its window has closed.
     `cap_quantile`: values above this quantile of both arms together are capped; 1 caps nothing.
     `covariate_days`: days before the first exposure that give the CUPED covariate; 0 for none.

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import ibis
 import ibis.expr.types as ir
@@ -11,8 +12,9 @@ from genux.wire import SURFACE_EVENTS
 from genux_server.engine._calls import call_facts
 from genux_server.engine._cells import Column, summarise
 from genux_server.engine._connection import duckdb_connection, stored
+from genux_server.engine._distributions import with_distributions
 from genux_server.engine._history import Outcomes, open_lake, outcomes_of
-from genux_server.engine._measures import Wanted, fold, json_text, value_columns, wanted_of
+from genux_server.engine._measures import DISTRIBUTION_KINDS, Wanted, fold, json_text, value_columns, wanted_of
 from genux_server.engine._units import aliases_of, exposed_units
 from genux_server.model import Epoch, Facts, FunnelCount, LakeFiles
 
@@ -66,6 +68,7 @@ def compute_facts(
             event_names,
             with_properties=any(m.source == "event" and m.field != "value" for m in measures),
         )
+        outcomes = replace(outcomes, events=value_columns(outcomes.events, measures))
         units = _unit_table(exposed.units, outcomes, wanted, metrics, as_of, segments)
         summary = summarise(units, _columns(metrics, wanted), experiment, {s: f"segment:{s}" for s in segments})
         variants = [variant.key for variant in experiment.variants]
@@ -76,7 +79,7 @@ def compute_facts(
             as_of=as_of,
             lake_version=str(files.versions),
             arm_counts=summary.arm_counts,
-            cells=summary.cells,
+            cells=with_distributions(summary.cells, units, outcomes, metrics, wanted),
             outliers=summary.outliers,
             multi_variant_units=exposed.multi_variant_units,
             forced_exposures=exposed.n_forced,
@@ -100,8 +103,7 @@ def _unit_table(
     distinct = dict.fromkeys(want for wants in wanted.values() for want in wants.values())
     names = {want: f"want:{number}" for number, want in enumerate(distinct)}
     table = units
-    events = value_columns(outcomes.events, [want.measure for want in distinct])
-    for source, rows in (("event", events), ("call", outcomes.calls)):
+    for source, rows in (("event", outcomes.events), ("call", outcomes.calls)):
         columns = {name: want for want, name in names.items() if want.measure.source == source}
         if columns:
             folded = fold(rows, columns).rename(done_by="unit")
@@ -118,7 +120,7 @@ def _unit_table(
             components[_column(metric.key, component)] = value
         components[_column(metric.key, "matured")] = age_us >= wanted[metric.key]["y"].span.end_us
     texts = {f"segment:{name}": json_text(attributes, name) for name in segments}
-    return stored(table.select("unit", "variant", "epoch", "day", **components, **texts))
+    return stored(table.select("unit", "variant", "epoch", "day", age_us=age_us, **components, **texts))
 
 
 def _columns(metrics: Sequence[MetricSpec], wanted: Mapping[str, Mapping[str, Wanted]]) -> list[Column]:
@@ -128,7 +130,7 @@ def _columns(metrics: Sequence[MetricSpec], wanted: Mapping[str, Mapping[str, Wa
             components={component: _column(metric.key, component) for component in wanted[metric.key]},
             matured=_column(metric.key, "matured"),
             cap_quantile=metric.cap_quantile,
-            outlier=metric.kind not in _SHARE_KINDS,
+            outlier=metric.kind not in _SHARE_KINDS | DISTRIBUTION_KINDS,
         )
         for metric in metrics
     ]

@@ -2,19 +2,35 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import ibis
 import ibis.expr.types as ir
+import msgspec
 
 from genux.errors import ConfigError
 from genux.specs import Measure, MetricSpec
 
-__all__ = ["CALL_FIELDS", "COST", "Span", "Wanted", "fold", "json_text", "value_columns", "wanted_of"]
+__all__ = [
+    "CALL_FIELDS",
+    "COST",
+    "DISTRIBUTION_KINDS",
+    "Span",
+    "Wanted",
+    "fold",
+    "json_text",
+    "measured",
+    "value_columns",
+    "wanted_of",
+]
 
 COST = Measure(source="call", field="cost_usd", aggregate="sum")
 """The cost of a unit's calls in US dollars; a call of unknown cost adds nothing here and is counted elsewhere."""
 
-_KINDS = ("proportion", "mean", "count", "ratio", "retention")
+DISTRIBUTION_KINDS = frozenset({"quantile", "duration"})
+"""Kinds of which one number per unit is not enough; what is kept per unit is how often, and whether, it happened."""
+
+_COUNTED_AS: Mapping[str, Literal["any", "count"]] = {"quantile": "count", "duration": "any"}
 _SECONDS_PER_DAY = 86_400
 _MICROSECONDS = 1_000_000
 
@@ -54,11 +70,12 @@ def wanted_of(metric: MetricSpec) -> dict[str, Wanted]:
     Raises:
         ConfigError: the metric names a field or a combination that cannot be computed.
     """
-    if metric.kind not in _KINDS:
-        raise ConfigError(f"metric {metric.key}: kind {metric.kind} cannot be computed; {', '.join(_KINDS)} can")
     window = Span(_us(metric.numerator.after_seconds), _us(metric.window_seconds))
     before = Span(-_us(metric.covariate_days * _SECONDS_PER_DAY), 0)
-    wanted = {"y": Wanted(metric.numerator, window)}
+    counted_as = _COUNTED_AS.get(metric.kind, metric.numerator.aggregate)
+    wanted = {"y": Wanted(msgspec.structs.replace(metric.numerator, aggregate=counted_as), window)}
+    if metric.kind in DISTRIBUTION_KINDS and (metric.covariate_days or metric.cap_quantile < 1):
+        raise ConfigError(f"metric {metric.key}: a {metric.kind} takes neither a covariate nor a cap")
     if metric.kind == "ratio":
         if metric.denominator is None:
             raise ConfigError(f"metric {metric.key}: a ratio needs a denominator")
@@ -106,15 +123,19 @@ def fold(rows: ir.Table, wanted: Mapping[str, Wanted]) -> ir.Table:
     return rows.group_by("unit").agg(**{name: _folded(rows, want) for name, want in wanted.items()})
 
 
-def _folded(rows: ir.Table, want: Wanted) -> ir.Value:
+def measured(rows: ir.Table, want: Wanted) -> tuple[ir.BooleanValue, ir.Value]:
+    """Which of the outcomes or calls a measure takes, and what it reads of each."""
     measure = want.measure
     within = (rows.since_us >= want.span.start_us) & (rows.since_us < want.span.end_us)
-    if measure.source == "event":
-        within &= rows.name == measure.event
-        value = rows.value if measure.field == "value" else rows[f"property:{measure.field}"]
-    else:
-        value = CALL_FIELDS[measure.field](rows)
-    match measure.aggregate:
+    if measure.source == "call":
+        return within, CALL_FIELDS[measure.field](rows)
+    value = rows.value if measure.field == "value" else rows[f"property:{measure.field}"]
+    return within & (rows.name == measure.event), value
+
+
+def _folded(rows: ir.Table, want: Wanted) -> ir.Value:
+    within, value = measured(rows, want)
+    match want.measure.aggregate:
         case "any":
             return ibis.ifelse(rows.count(where=within) > 0, 1.0, 0.0)
         case "count":

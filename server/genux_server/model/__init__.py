@@ -14,6 +14,8 @@ from genux_server.model.facts import (
     Moments,
     Outlier,
     Quantiles,
+    QuantileSummary,
+    RiskTable,
 )
 from genux_server.model.report import (
     ArmReport,
@@ -51,8 +53,10 @@ __all__ = [
     "Moments",
     "Money",
     "Outlier",
+    "QuantileSummary",
     "Quantiles",
     "Report",
+    "RiskTable",
     "SeriesPoint",
     "Verdict",
 ]

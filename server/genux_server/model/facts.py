@@ -16,7 +16,9 @@ __all__ = [
     "FunnelCount",
     "Moments",
     "Outlier",
+    "QuantileSummary",
     "Quantiles",
+    "RiskTable",
 ]
 
 
@@ -42,8 +44,58 @@ class Moments(msgspec.Struct, frozen=True, kw_only=True):
     maximum: float = 0.0
 
 
+class QuantileSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A mergeable summary of event-level values of disjoint units: a histogram that knows how units spread over it.
+
+    With J_i(b) the events of unit i in buckets up to b and N_i all its events, the between-unit variance of the share
+    below b needs the sums over units of J_i(b)^2 and J_i(b) N_i. Both grow only at buckets where the unit has an event:
+    its j-th event (in order of value) adds 2 j - 1 to the first and N_i to the second. These increments are kept, so
+    that the variance is at hand at whatever quantile the merged data turn out to have.
+
+    Attributes:
+        relative_width: of a bucket; values within it are taken as log-evenly spread, so this bounds the relative error.
+        n_units: units with at least one event; units must not be split over summaries that are merged.
+        sum_squared_events: sum of N_i^2.
+        buckets: rising indices. Bucket b > 0 holds values in (w^(b-1), w^b] * 1e-9 with w = 1 + relative_width, bucket
+            -b their negatives, bucket 0 everything within 1e-9 of zero.
+        counts, squares, crosses: per bucket its events and the two increments.
+        minimum, maximum: of the values.
+        lows, highs: least and greatest value per bucket, between which its events are taken as evenly spread, so that
+            values that repeat (a count, a rating) stay what they are. Empty where nobody kept them: then the bucket's
+            edges.
+    """
+
+    relative_width: float
+    n_units: int
+    sum_squared_events: int
+    buckets: list[int]
+    counts: list[int]
+    squares: list[int]
+    crosses: list[int]
+    minimum: float
+    maximum: float
+    lows: list[float] = msgspec.field(default_factory=list)
+    highs: list[float] = msgspec.field(default_factory=list)
+
+
+class RiskTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What one arm's durations come down to: at each distinct time, how many events and how many censored.
+
+    Attributes:
+        times: strictly increasing, seconds (or any unit), at least 0.
+        events: units whose event came at that time.
+        censored: units last seen without the event at that time; by convention still at risk at it.
+    """
+
+    times: list[float]
+    events: list[int]
+    censored: list[int]
+
+
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """Moments of one metric over the matured units of one variant, epoch, segment and day of first exposure.
+
+    Of a `quantile` the moments hold the number of events that have a value, of a `duration` whether the unit got there.
 
     Attributes:
         segment: `""` for everyone, else `attribute=value`. Only `""` cells add up to the whole.
@@ -51,6 +103,9 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         moments: over units whose conversion window has closed.
         pending: units whose window is still open; not in `moments`.
         capped: units whose value was cut to the cap.
+        values: for a `quantile` over everyone: the values of the matured units' events.
+        durations: for a `duration` over everyone: seconds from the first exposure to the event, of all units; those
+            without it are censored at the end of their window, or at `as_of` where that comes first.
     """
 
     metric: str
@@ -61,6 +116,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     moments: Moments
     pending: int = 0
     capped: int = 0
+    values: QuantileSummary | None = None
+    durations: RiskTable | None = None
 
 
 class ArmCount(msgspec.Struct, frozen=True, kw_only=True):

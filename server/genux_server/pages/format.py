@@ -124,7 +124,7 @@ def quantity(kind: str, unit: str) -> Quantity:
     """How a metric of this kind and unit is written: percent and points, dollars, seconds, or its own unit."""
     if kind in {"proportion", "retention"}:
         return Quantity(100.0, "", PERCENT, gettext(" points"), effect_decimals=1)
-    plain = unit.strip()
+    plain = "s" if kind == "duration" else unit.strip()
     if plain.lower() in {"$", "usd", "us dollars", "dollars"}:
         return Quantity(1.0, "$", "", "")
     if plain.lower() in {"s", "sec", "second", "seconds"}:

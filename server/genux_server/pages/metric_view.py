@@ -76,6 +76,7 @@ def metric_view(metric: MetricReport, report: Report, labels: dict[str, str]) ->
             arms.get(result.variant),
             compared(shown[result.variant], write, axis, report, by_lift=False),
             write,
+            count(result.total) if metric.kind in {"quantile", "duration"} else write.total(result.total),
             is_control=result.variant == report.control,
         )
         for result in sorted(metric.arms, key=lambda a: a.variant != report.control)
@@ -84,7 +85,7 @@ def metric_view(metric: MetricReport, report: Report, labels: dict[str, str]) ->
         key=metric.key,
         label=title(metric.label, metric.key),
         definition=_definition(metric),
-        total_label=gettext("Conversions") if metric.kind in {"proportion", "retention"} else gettext("Total"),
+        total_label=_total_label(metric.kind),
         rows=rows,
         ticks=effect_ticks(axis, write) if axis else [],
         zero=axis.percent(0.0) if axis else 0.0,
@@ -97,6 +98,16 @@ def metric_view(metric: MetricReport, report: Report, labels: dict[str, str]) ->
     )
 
 
+def _total_label(kind: str) -> str:
+    counted = {
+        "proportion": gettext("Conversions"),
+        "retention": gettext("Conversions"),
+        "quantile": gettext("Events"),
+        "duration": gettext("Units that got there"),
+    }
+    return counted.get(kind, gettext("Total"))
+
+
 def _definition(metric: MetricReport) -> str:
     kinds = {
         "proportion": gettext("Share of exposed units"),
@@ -105,7 +116,7 @@ def _definition(metric: MetricReport) -> str:
         "count": gettext("Average count per exposed unit"),
         "ratio": gettext("Ratio of two sums, uncertainty at the unit"),
         "quantile": gettext("Quantile over events, clustered by unit"),
-        "duration": gettext("Time until it happened"),
+        "duration": gettext("Mean time until it happened, at most the window"),
     }
     parts = [kinds.get(metric.kind, metric.kind)]
     if metric.window_seconds:
@@ -115,14 +126,14 @@ def _definition(metric: MetricReport) -> str:
 
 
 def _arm_row(
-    result: ArmResult, arm: ArmReport | None, against: Compared, write: Quantity, *, is_control: bool
+    result: ArmResult, arm: ArmReport | None, against: Compared, write: Quantity, total: str, *, is_control: bool
 ) -> ArmRow:
     return ArmRow(
         label=(arm.label if arm else "") or result.variant,
         surface=surface_name(arm.surface) if arm else "",
         is_control=is_control,
         n_units=count(result.n_units),
-        total=write.total(result.total),
+        total=total,
         value=write.value(result.value, result.ci_lower, result.ci_upper),
         value_interval=write.interval(result.ci_lower, result.ci_upper),
         compared=against,

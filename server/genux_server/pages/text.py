@@ -182,6 +182,8 @@ def method_name(method: str) -> str:
         "score": gettext("score test, Mee interval, Koopman lift"),
         "welch_fieller": gettext("Welch's test, Fieller lift"),
         "delta_fieller": gettext("delta method at the unit, Fieller lift"),
+        "clustered_quantile": gettext("order statistics with the error between units, Fieller lift"),
+        "restricted_mean": gettext("restricted mean survival time, Fieller lift"),
         "confidence_sequence": gettext("confidence sequence"),
         "group_sequential": gettext("group-sequential bound"),
     }

@@ -80,6 +80,8 @@ def _decode(metric: Metric) -> MetricSpec:
 def _check(spec: MetricSpec) -> None:
     if spec.kind == "ratio" and spec.denominator is None:
         raise ServiceError("invalid", f"$.denominator: the ratio `{spec.key}` needs one.", 400)
+    if spec.kind in {"quantile", "duration"} and (spec.covariate_days or spec.cap_quantile < 1):
+        raise ServiceError("invalid", f"$.kind: the {spec.kind} `{spec.key}` takes neither a covariate nor a cap.", 400)
     for name, measure in (("numerator", spec.numerator), ("denominator", spec.denominator)):
         if measure is not None and measure.source == "event" and not measure.event:
             raise ServiceError("invalid", f"$.{name}.event: name the event that `{spec.key}` measures.", 400)

@@ -149,7 +149,7 @@ def _mixed(frame: Frame) -> Check:
     elif share > _MIXED_MANY:
         text, status = message("multi_many", args), "warn"
     else:
-        text, status = message("multi_ok", args), "ok"
+        text, status = message("multi_ok" if n else "multi_none", args), "ok"
     if share > _MIXED_FAIL:
         status = "fail"
     advice = None if status == "ok" else message("multi_advice")

@@ -7,9 +7,10 @@ from genux_server.model import Moments
 from genux_server.stats.estimates import Estimate, arm_estimates, combine
 from genux_server.stats.moments import comoment, mean_of, merge
 
-__all__ = ["Pair", "is_binary", "pair_up", "standardised_arms"]
+__all__ = ["ByEpoch", "EstimatesByEpoch", "Pair", "is_binary", "pair_up", "standardised_arms"]
 
 ByEpoch = Mapping[int, Mapping[str, Moments]]
+EstimatesByEpoch = Mapping[int, Mapping[str, Estimate]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,9 +53,15 @@ def _sizes(by_epoch: ByEpoch) -> dict[int, int]:
     return {epoch: sum(m.n for m in arms.values()) for epoch, arms in by_epoch.items()}
 
 
-def standardised_arms(by_epoch: ByEpoch) -> dict[str, Estimate]:
-    """Each arm over the epochs it was in, weighted by the units of all arms in the epoch."""
-    estimates, sizes = _estimated(by_epoch), _sizes(by_epoch)
+def standardised_arms(by_epoch: ByEpoch, estimates: EstimatesByEpoch | None = None) -> dict[str, Estimate]:
+    """Each arm over the epochs it was in, weighted by the units of all arms in the epoch.
+
+    Args:
+        by_epoch: moments, which give the weights.
+        estimates: each arm's figure, where it is not the moments'.
+    """
+    estimates = estimates if estimates is not None else _estimated(by_epoch)
+    sizes = _sizes(by_epoch)
     out: dict[str, Estimate] = {}
     for variant in dict.fromkeys(v for arms in estimates.values() for v in arms):
         epochs = [epoch for epoch, arms in estimates.items() if variant in arms]
@@ -63,9 +70,17 @@ def standardised_arms(by_epoch: ByEpoch) -> dict[str, Estimate]:
     return out
 
 
-def pair_up(by_epoch: ByEpoch, control: str, treatment: str) -> Pair:
-    """Control and treatment over the epochs in which both have at least two units."""
-    estimates, sizes = _estimated(by_epoch), _sizes(by_epoch)
+def pair_up(by_epoch: ByEpoch, control: str, treatment: str, given: EstimatesByEpoch | None = None) -> Pair:
+    """Control and treatment over the epochs in which both have an estimate.
+
+    Args:
+        by_epoch: moments, which give the weights.
+        control: key of the control variant.
+        treatment: key of the other.
+        given: each arm's figure, where it is not the moments'.
+    """
+    estimates = given if given is not None else _estimated(by_epoch)
+    sizes = _sizes(by_epoch)
     shared = [epoch for epoch, arms in estimates.items() if control in arms and treatment in arms]
     met = [epoch for epoch, arms in by_epoch.items() if any(arms[key].n for key in (control, treatment) if key in arms)]
     if not shared:
@@ -75,6 +90,8 @@ def pair_up(by_epoch: ByEpoch, control: str, treatment: str) -> Pair:
     if len(shared) == 1:
         only = by_epoch[shared[0]]
         return Pair(c, t, 1, len(met) - 1, only[control], only[treatment])
+    if given is not None:
+        return Pair(c, t, len(shared), len(met) - len(shared))
     pooled = arm_estimates(
         {key: merge(by_epoch[epoch][key] for epoch in shared) for key in (control, treatment)}, adjust=False
     )

@@ -3,12 +3,14 @@
 import dataclasses
 import datetime as dt
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 from genux.specs import MetricSpec
 from genux_server.model import Comparison, Message
-from genux_server.stats.combine import Pair, is_binary, pair_up
+from genux_server.stats.combine import EstimatesByEpoch, Pair, is_binary, pair_up
 from genux_server.stats.contrast import Contrast
+from genux_server.stats.distributions import DISTRIBUTION_KINDS, distribution_estimates, why_no_distribution
 from genux_server.stats.estimates import Estimate
 from genux_server.stats.frame import Frame
 from genux_server.stats.groupseq import boundaries, planned
@@ -19,13 +21,23 @@ from genux_server.stats.moments import mean_of, total_of
 from genux_server.stats.proportions import score_contrast
 from genux_server.stats.sequential import always_valid, tuning
 
-__all__ = ["MOMENT_KINDS", "SHARE_KINDS", "Decided", "always_comparison", "compare", "within_range"]
-
-MOMENT_KINDS = frozenset({"proportion", "mean", "count", "ratio", "retention"})
-"""Kinds of metric that moments are enough for."""
+__all__ = [
+    "SHARE_KINDS",
+    "Decided",
+    "always_comparison",
+    "compare",
+    "estimates_of",
+    "within_range",
+]
 
 SHARE_KINDS = frozenset({"proportion", "retention"})
 """Kinds whose figure is a share of units."""
+
+_FIXED_METHODS: Mapping[str, str] = {
+    "ratio": "delta_fieller",
+    "quantile": "clustered_quantile",
+    "duration": "restricted_mean",
+}
 
 Validity = Literal["fixed", "always", "planned"]
 
@@ -51,11 +63,7 @@ def compare(frame: Frame, metric: MetricSpec, treatment: str) -> list[Decided]:
     One look: the fixed test alone. Else the planned test (primary with a horizon), the confidence sequence, and the
     fixed test beside them.
     """
-    if metric.kind not in MOMENT_KINDS:
-        reason = message("kind_unsupported", kind=metric.kind)
-        validity: Validity = "fixed" if frame.facts.one_look else "always"
-        return [_refused(frame, treatment, validity, "none", reason, Pair(None, None, 0))]
-    pair = pair_up(frame.moments(metric.key), frame.control, treatment)
+    pair = _pair(frame, metric, treatment)
     fixed = _fixed(frame, metric, treatment, pair)
     if frame.facts.one_look:
         return [fixed]
@@ -65,12 +73,29 @@ def compare(frame: Frame, metric: MetricSpec, treatment: str) -> list[Decided]:
     return [always, fixed]
 
 
+def estimates_of(frame: Frame, metric: MetricSpec, until: dt.date | None = None) -> EstimatesByEpoch | None:
+    """Each arm's figure by epoch where the moments do not give it; else None.
+
+    Args:
+        frame: the experiment.
+        metric: whose figures.
+        until: last day of first exposure that counts; None for all.
+    """
+    if metric.kind not in DISTRIBUTION_KINDS:
+        return None
+    return distribution_estimates(metric, frame.cells_until(metric.key, until), frame.moments(metric.key, until))
+
+
+def _pair(frame: Frame, metric: MetricSpec, treatment: str, until: dt.date | None = None) -> Pair:
+    return pair_up(frame.moments(metric.key, until), frame.control, treatment, estimates_of(frame, metric, until))
+
+
 def _fixed(frame: Frame, metric: MetricSpec, treatment: str, pair: Pair) -> Decided:
     c, t = pair.raw_control, pair.raw_treatment
     if c is not None and t is not None and metric.kind in SHARE_KINDS and is_binary(c) and is_binary(t):
         contrast = score_contrast(total_of(c, "y"), c.n, total_of(t, "y"), t.n, frame.alpha)
         return _decided(frame, metric, treatment, "fixed", "score", contrast, pair)
-    method = "delta_fieller" if metric.kind == "ratio" else "welch_fieller"
+    method = _FIXED_METHODS.get(metric.kind, "welch_fieller")
     contrast = welch(pair.control, pair.treatment, frame.alpha) if pair.control and pair.treatment else None
     return _decided(frame, metric, treatment, "fixed", method, contrast, pair)
 
@@ -120,11 +145,11 @@ def _planned(frame: Frame, metric: MetricSpec, treatment: str) -> Decided:
     fractions = tuple(look.fraction for look in looks)
     chosen = len(looks)
     for number, bound in reversed(list(enumerate(boundaries(fractions, frame.alpha), 1))):
-        if _crossed(pair_up(frame.moments(metric.key, looks[number - 1].day), frame.control, treatment), bound):
+        if _crossed(_pair(frame, metric, treatment, looks[number - 1].day), bound):
             chosen = number
             break
     look = looks[chosen - 1]
-    pair = pair_up(frame.moments(metric.key, look.day), frame.control, treatment)
+    pair = _pair(frame, metric, treatment, look.day)
     contrast = None
     if pair.control and pair.treatment:
         contrast = planned(pair.control, pair.treatment, fractions[:chosen], frame.alpha)
@@ -196,6 +221,8 @@ def _why(frame: Frame, metric: MetricSpec, treatment: str, pair: Pair) -> Messag
         return _why_no_estimate(frame, metric, treatment)
     if metric.kind in SHARE_KINDS and pair.control.value == pair.treatment.value:
         return message("all_converted" if pair.control.value else "no_conversions")
+    if metric.kind == "duration" and pair.control.value == pair.treatment.value == metric.window_seconds:
+        return message("no_conversions")
     return message("no_variation")
 
 
@@ -208,6 +235,9 @@ def _why_no_estimate(frame: Frame, metric: MetricSpec, treatment: str) -> Messag
         if min(n_control, n_treatment) < 2:
             return message("too_few_units", control=n_control, treatment=n_treatment)
         return message("no_common_epoch")
+    if metric.kind in DISTRIBUTION_KINDS:
+        arms = [[c for c in frame.cells(metric.key) if c.variant == key] for key in (frame.control, treatment)]
+        return why_no_distribution(metric, arms)
     if any("d" in arm.components and mean_of(arm, "d") == 0.0 for pair in shared for arm in pair):
         return message("no_denominator")
     return message("not_finite")

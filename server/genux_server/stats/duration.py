@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from genux_server.model import Message
+from genux_server.model import Message, RiskTable
 from genux_server.stats.common import FloatArray, array, check_alpha, finite, log_two_sided, refuse, two_sided, z_tail
 
 __all__ = [
@@ -23,20 +23,6 @@ __all__ = [
     "merge_risk_tables",
     "risk_table",
 ]
-
-
-class RiskTable(msgspec.Struct, frozen=True, kw_only=True):
-    """What one arm's durations come down to: at each distinct time, how many events and how many censored.
-
-    Attributes:
-        times: strictly increasing, seconds (or any unit), at least 0.
-        events: units whose event came at that time.
-        censored: units last seen without the event at that time; by convention still at risk at it.
-    """
-
-    times: list[float]
-    events: list[int]
-    censored: list[int]
 
 
 class SurvivalPoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,11 +69,13 @@ class Frame:
             return self._cells[metric][day]
         return [cell for cells in self._cells[metric].values() for cell in cells]
 
+    def cells_until(self, metric: str, until: dt.date | None) -> list[Cell]:
+        """Cells of the days up to and including `until`; None for all."""
+        return [cell for day, cells in self._cells[metric].items() if until is None or day <= until for cell in cells]
+
     def moments(self, metric: str, until: dt.date | None = None) -> ByEpoch:
         """Moments by epoch and variant over the days up to and including `until`."""
-        return merge_cells(
-            [cell for day, cells in self._cells[metric].items() if until is None or day <= until for cell in cells]
-        )
+        return merge_cells(self.cells_until(metric, until))
 
     def pending(self, metric: str) -> dict[str, int]:
         """Units per variant whose conversion window is still open."""
@@ -151,6 +153,8 @@ def scale_of(metric: MetricSpec | None) -> str:
         return "number"
     if metric.kind in {"proportion", "retention"}:
         return "points"
+    if metric.kind == "duration":
+        return "seconds"
     unit = metric.unit.lower()
     if unit in {"usd", "$"}:
         return "usd"

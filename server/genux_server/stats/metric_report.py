@@ -9,7 +9,8 @@ from scipy import special
 from genux.specs import MetricSpec
 from genux_server.model import ArmResult, Message, MetricReport, SeriesPoint
 from genux_server.stats.combine import is_binary, pair_up, standardised_arms
-from genux_server.stats.compare import MOMENT_KINDS, SHARE_KINDS, Decided, always_comparison, compare, within_range
+from genux_server.stats.compare import SHARE_KINDS, Decided, always_comparison, compare, estimates_of, within_range
+from genux_server.stats.distributions import DISTRIBUTION_KINDS, duration_notes, n_events
 from genux_server.stats.estimates import Estimate, arm_estimates
 from genux_server.stats.frame import ByEpoch, Frame, add, label_of, merge_cells, scale_of
 from genux_server.stats.messages import message
@@ -34,7 +35,7 @@ class Analysed:
 def analyse_metric(frame: Frame, metric: MetricSpec) -> Analysed:
     """Everything the report says about one metric."""
     decided = {treatment: compare(frame, metric, treatment) for treatment in frame.treatments}
-    computable = metric.kind in MOMENT_KINDS
+    has_series = metric.kind not in DISTRIBUTION_KINDS and not frame.facts.one_look
     report = MetricReport(
         key=metric.key,
         label=label_of(metric),
@@ -43,9 +44,9 @@ def analyse_metric(frame: Frame, metric: MetricSpec) -> Analysed:
         direction=metric.direction,
         unit=metric.unit,
         window_seconds=None if frame.facts.source == "file" else metric.window_seconds,
-        arms=_arms(frame, metric) if computable else [],
+        arms=_arms(frame, metric),
         comparisons=[d.comparison for comparisons in decided.values() for d in comparisons],
-        series=_series(frame, metric) if computable and not frame.facts.one_look else [],
+        series=_series(frame, metric) if has_series else [],
         notes=_notes(frame, metric, decided),
     )
     return Analysed(metric, report, decided)
@@ -53,7 +54,7 @@ def analyse_metric(frame: Frame, metric: MetricSpec) -> Analysed:
 
 def _arms(frame: Frame, metric: MetricSpec) -> list[ArmResult]:
     by_epoch = frame.moments(metric.key)
-    estimates = standardised_arms(by_epoch)
+    estimates = standardised_arms(by_epoch, estimates_of(frame, metric))
     pending, capped = frame.pending(metric.key), frame.capped(metric.key)
     results = []
     for key in frame.variants:
@@ -62,11 +63,14 @@ def _arms(frame: Frame, metric: MetricSpec) -> list[ArmResult]:
         lower, upper = _arm_interval(metric, estimate, frame.alpha)
         if estimate is not None and len(by_epoch) == 1 and metric.kind in SHARE_KINDS and is_binary(whole):
             lower, upper = wilson_interval(total_of(whole, "y"), whole.n, frame.alpha)
+        total = total_of(whole, "y")
+        if metric.kind in DISTRIBUTION_KINDS:
+            total = n_events(metric, [cell for cell in frame.cells(metric.key) if cell.variant == key])
         results.append(
             ArmResult(
                 variant=key,
                 n_units=whole.n,
-                total=total_of(whole, "y"),
+                total=total,
                 denominator_total=total_of(whole, "d") if "d" in whole.components else None,
                 value=estimate.value if estimate else None,
                 se=estimate.se if estimate else None,
@@ -86,6 +90,8 @@ def _arm_interval(metric: MetricSpec, estimate: Estimate | None, alpha: float) -
     lower, upper = estimate.value - reach, estimate.value + reach
     if metric.kind in SHARE_KINDS:
         return max(0.0, lower), min(1.0, upper)
+    if metric.kind == "duration":
+        return max(0.0, lower), min(metric.window_seconds, upper)
     return lower, upper
 
 
@@ -115,18 +121,20 @@ def _series(frame: Frame, metric: MetricSpec) -> list[SeriesPoint]:
 
 
 def _notes(frame: Frame, metric: MetricSpec, decided: dict[str, list[Decided]]) -> list[Message]:
-    if metric.kind not in MOMENT_KINDS:
-        return []
     notes = []
     scale = scale_of(metric)
     if pending := sum(frame.pending(metric.key).values()):
-        notes.append(message("note_pending", n=pending))
+        notes.append(message("note_censored" if metric.kind == "duration" else "note_pending", n=pending))
     by_epoch = frame.moments(metric.key)
     n_units = sum(m.n for arms in by_epoch.values() for m in arms.values())
     if capped := sum(frame.capped(metric.key).values()):
         notes.append(message("note_capped", n=capped, share=capped / max(1, n_units)))
     if reduction := _variance_reduction(by_epoch):
         notes.append(message("note_cuped", reduction=reduction))
+    if metric.kind == "duration":
+        cells = frame.cells(metric.key)
+        notes.append(message("note_restricted"))
+        notes += duration_notes(cells, frame.labels, frame.control, one_epoch=len(by_epoch) == 1)
     if len(by_epoch) > 1:
         notes.append(message("note_epochs", changes=len(by_epoch) - 1))
     if not frame.facts.one_look and n_units:

@@ -7,6 +7,7 @@ from genux.specs import MetricSpec
 from genux_server.model import Check
 from genux_server.stats.combine import pair_up
 from genux_server.stats.compare import SHARE_KINDS
+from genux_server.stats.distributions import DISTRIBUTION_KINDS
 from genux_server.stats.frame import Frame, label_of, merge_cells, scale_of
 from genux_server.stats.messages import message
 from genux_server.stats.metric_report import Analysed
@@ -141,7 +142,8 @@ def twyman(frame: Frame, analysed: Sequence[Analysed]) -> list[Check]:
 
 def novelty(frame: Frame, primary: Analysed) -> Check | None:
     """Weighted least-squares slope of the daily effects against the day of first exposure, over at least seven days."""
-    if frame.facts.one_look:
+    # Of quantiles and durations a day's units are too few for a figure of their own.
+    if frame.facts.one_look or primary.metric.kind in DISTRIBUTION_KINDS:
         return None
     for treatment in frame.treatments:
         points = _daily_effects(frame, primary.metric, treatment)

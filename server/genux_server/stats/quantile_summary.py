@@ -5,46 +5,20 @@ so that days, epochs and segments add up without going back to the events.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from genux_server.stats.common import array, check_alpha, check_share
+from genux_server.model import QuantileSummary
+from genux_server.stats.common import FloatArray, array, check_alpha, check_share
 from genux_server.stats.quantiles import QuantileEstimate, estimate_from_ranks, too_few_units
 
 __all__ = ["QuantileSummary", "merge_quantile_summaries", "quantile_from_summary", "summarise_values"]
 
 _TINY = 1e-9
-"""Values up to this (a nanosecond) share the first bucket."""
-
-
-class QuantileSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A mergeable summary of event-level values of disjoint units.
-
-    With J_i(b) the events of unit i in buckets up to b and N_i all its events, the between-unit variance of the share
-    below b needs the sums over units of J_i(b)^2 and J_i(b) N_i. Both grow only at buckets where the unit has an event:
-    its j-th event (in order of value) adds 2 j - 1 to the first and N_i to the second. These increments are kept.
-
-    Attributes:
-        relative_width: of a bucket; values within it are taken as log-evenly spread, so this bounds the relative error.
-        n_units: units with at least one event; units must not be split over summaries that are merged.
-        sum_squared_events: sum of N_i^2.
-        buckets: rising indices: value in (w^(b-1), w^b] * 1e-9 with w = 1 + relative_width.
-        counts, squares, crosses: per bucket its events and the two increments.
-        minimum, maximum: of the values.
-    """
-
-    relative_width: float
-    n_units: int
-    sum_squared_events: int
-    buckets: list[int]
-    counts: list[int]
-    squares: list[int]
-    crosses: list[int]
-    minimum: float
-    maximum: float
+"""Values within this of zero (a nanosecond) share a bucket."""
 
 
 def summarise_values(
@@ -53,12 +27,12 @@ def summarise_values(
     """Summarises event-level values so that summaries of disjoint units merge.
 
     Args:
-        values: `(n_events,)` values, at least 0 (durations, token counts, money).
+        values: `(n_events,)` finite values.
         unit_ids: `(n_events,)` whose event it is.
         relative_width: of a bucket; 0.005 bounds the relative error of a quantile by half a percent.
 
     Raises:
-        ValueError: lengths differ, a value is negative, or the width is not between 0 and 1.
+        ValueError: lengths differ, a value is not finite, or the width is not between 0 and 1.
     """
     check_share("relative_width", relative_width)
     y = array(values, "values")
@@ -77,11 +51,10 @@ def summarise_values(
             minimum=0.0,
             maximum=0.0,
         )
-    if (y < 0).any():
-        raise ValueError("values must not be negative")
     _, unit = np.unique(ids, return_inverse=True)
     events = np.bincount(unit)
-    bucket = np.ceil(np.log(np.maximum(y, _TINY) / _TINY) / math.log1p(relative_width) - 1e-9).astype(np.int64)
+    size = np.log(np.maximum(np.abs(y), _TINY)) - math.log(_TINY)
+    bucket = np.sign(y).astype(np.int64) * np.ceil(size / math.log1p(relative_width) - 1e-9).astype(np.int64)
     order = np.lexsort((bucket, unit))
     starts = np.concatenate([[0], np.cumsum(events)[:-1]])
     rank = np.empty(y.size, dtype=np.int64)
@@ -97,6 +70,8 @@ def summarise_values(
         crosses=_sums(where, events[unit], distinct.size),
         minimum=float(y.min()),
         maximum=float(y.max()),
+        lows=_extremes(np.minimum, where, y, distinct.size),
+        highs=_extremes(np.maximum, where, y, distinct.size),
     )
 
 
@@ -108,10 +83,12 @@ def merge_quantile_summaries(first: QuantileSummary, second: QuantileSummary) ->
         second: of the other, with the same buckets.
 
     Raises:
-        ValueError: the summaries have buckets of different widths.
+        ValueError: the summaries have buckets of different widths, or only one has `lows` and `highs`.
     """
     if first.relative_width != second.relative_width:
         raise ValueError("summaries with buckets of different widths cannot be merged")
+    if first.n_units and second.n_units and bool(first.lows) != bool(second.lows):
+        raise ValueError("summaries with and without lows and highs cannot be merged")
     if first.n_units == 0 or second.n_units == 0:
         return first if second.n_units == 0 else second
     distinct, where = np.unique([*first.buckets, *second.buckets], return_inverse=True)
@@ -129,14 +106,16 @@ def merge_quantile_summaries(first: QuantileSummary, second: QuantileSummary) ->
         crosses=add(first.crosses, second.crosses),
         minimum=min(first.minimum, second.minimum),
         maximum=max(first.maximum, second.maximum),
+        lows=_extremes(np.minimum, where, [*first.lows, *second.lows], distinct.size),
+        highs=_extremes(np.maximum, where, [*first.highs, *second.highs], distinct.size),
     )
 
 
 def quantile_from_summary(summary: QuantileSummary, *, quantile: float = 0.95, alpha: float = 0.05) -> QuantileEstimate:
     """The quantile that `quantile_of_values` gives, from a summary, right to the bucket's relative width.
 
-    Within a bucket events are taken as evenly spread on the log scale, and the variance of the share below is
-    interpolated between the bucket's edges.
+    Within a bucket events are taken as evenly spread between its least and its greatest value (without `lows` and
+    `highs`: between its edges, on the log scale), and the variance of the share below is interpolated.
 
     Args:
         summary: of one arm.
@@ -160,15 +139,7 @@ def quantile_from_summary(summary: QuantileSummary, *, quantile: float = 0.95, a
         return msgspec.structs.replace(known, not_computable=too_few_units())
     counts = np.asarray(summary.counts, dtype=np.float64)
     upto = np.cumsum(counts)
-    step = math.log1p(summary.relative_width)
-
-    def at(rank: float) -> float:
-        """The value with `rank` events at or below it."""
-        b = min(int(np.searchsorted(upto, rank - 1e-9)), upto.size - 1)
-        part = (rank - upto[b] + counts[b]) / counts[b]
-        value = _TINY * math.exp(step * (summary.buckets[b] - 1 + part))
-        return min(max(value, summary.minimum), summary.maximum)
-
+    at = _order_statistics(summary, counts, upto)
     rank = quantile * n
     edge_square, edge_cross = np.cumsum(summary.squares), np.cumsum(summary.crosses)
     square = float(np.interp(rank, np.concatenate([[0.0], upto]), np.concatenate([[0.0], edge_square])))
@@ -176,6 +147,36 @@ def quantile_from_summary(summary: QuantileSummary, *, quantile: float = 0.95, a
     deviations = square - 2 * quantile * cross + quantile**2 * summary.sum_squared_events
     k = summary.n_units
     return estimate_from_ranks(known, at(rank), max(deviations, 0.0) / (k - 1) * k / n**2, at)
+
+
+def _order_statistics(summary: QuantileSummary, counts: FloatArray, upto: FloatArray) -> Callable[[float], float]:
+    """The value of an order statistic by its (fractional) rank."""
+    if summary.lows:
+        ranks = np.column_stack([upto - counts + 1, upto]).ravel()
+        values = np.column_stack([summary.lows, summary.highs]).ravel()
+        return lambda rank: float(np.interp(rank, ranks, values))
+    step = math.log1p(summary.relative_width)
+
+    def at(rank: float) -> float:
+        b = min(int(np.searchsorted(upto, rank - 1e-9)), upto.size - 1)
+        part = (rank - upto[b] + counts[b]) / counts[b]
+        bucket = summary.buckets[b]
+        # Outwards from zero buckets grow, so a negative one is walked from its far edge inwards.
+        exponent = bucket - 1 + part if bucket >= 0 else -bucket - part
+        value = math.copysign(_TINY * math.exp(step * exponent), bucket)
+        return min(max(value, summary.minimum), summary.maximum)
+
+    return at
+
+
+def _extremes(fold: np.ufunc, where: npt.NDArray[np.intp], values: npt.ArrayLike, size: int) -> list[float]:
+    """Least or greatest value by group; nothing of no values."""
+    given = np.asarray(values, dtype=np.float64)
+    if given.size == 0:
+        return []
+    found = np.full(size, np.inf if fold is np.minimum else -np.inf)
+    fold.at(found, where, given)
+    return [float(value) for value in found]
 
 
 def _sums(where: npt.NDArray[np.intp], values: npt.NDArray[np.int64], size: int) -> list[int]:

@@ -10,6 +10,7 @@ from genux.specs import MetricSpec
 from genux_server.model import Check, Comparison, Message, Money
 from genux_server.stats.compare import SHARE_KINDS, Decided
 from genux_server.stats.frame import Frame, label_of, scale_of
+from genux_server.stats.guardrails import none_seen_bound
 from genux_server.stats.messages import message
 from genux_server.stats.metric_report import Analysed
 from genux_server.stats.wording import scaled
@@ -20,6 +21,7 @@ __all__ = [
     "event_of",
     "extras",
     "harm_args",
+    "is_latency",
     "margin_text",
     "more_units",
     "reasons",
@@ -29,6 +31,7 @@ __all__ = [
 
 MessageArgs = dict[str, str | float | None]
 
+_LATENCY = "latency_seconds"
 _FAR = 50.0
 """Beyond this many times the units at hand, "so many more units" is no advice."""
 
@@ -42,6 +45,7 @@ class Case:
         decided: the comparison on the primary metric that decides.
         beside: the other comparisons on the primary metric.
         guardrails: each guardrail with its deciding comparison.
+        latency: the metric, other than the primary, that says whether calls became slower; None without one.
         money: what it costs, where known.
         matured: units, over all arms, whose conversion window on the primary metric has closed.
         final: the planned units are in and the last look has been taken.
@@ -51,6 +55,7 @@ class Case:
     decided: Decided
     beside: Sequence[Decided]
     guardrails: Sequence[tuple[Analysed, Decided]]
+    latency: tuple[Analysed, Decided] | None
     money: Money | None
     matured: int
     final: bool
@@ -91,6 +96,8 @@ def margin_text(metric: MetricSpec) -> str:
         return ""
     if metric.margin_relative:
         return f"{100.0 * metric.margin:.3g} %"
+    if scale_of(metric) == "number":
+        return f"{metric.margin:,.10g}"
     # A margin of a share is a distance: points, not percent.
     points = " points" if metric.kind in SHARE_KINDS else ""
     return scaled(metric.margin, scale_of(metric), bare=bool(points)) + points
@@ -116,6 +123,12 @@ def _guardrail_reason(frame: Frame, item: Analysed, comparison: Comparison) -> M
     if comparison.guardrail == "harmed":
         return message("reason_guardrail_harmed", harm_args(frame, item, comparison), scale=scale_of(item.metric))
     args: MessageArgs = {"guardrail": label_of(item.metric), "label": frame.labels[comparison.variant]}
+    bound = none_seen_bound(frame, item.metric, comparison.variant)
+    if bound is not None:
+        code = {"safe": "reason_guardrail_none", "unclear": "reason_guardrail_none_open"}.get(
+            comparison.guardrail, "reason_guardrail_none_quiet"
+        )
+        return message(code, args, bound=bound, confidence=1.0 - frame.alpha, margin=margin_text(item.metric))
     if comparison.not_computable is not None:
         args = {"metric": args["guardrail"], "label": args["label"], "why": comparison.not_computable.text}
         return message("reason_not_computable", args)
@@ -153,13 +166,34 @@ def more_units(frame: Frame, primary: Analysed, case: Case) -> list[Message]:
 
 
 def extras(frame: Frame, primary: Analysed, case: Case) -> list[Message]:
-    """Cost and latency, the two questions that follow every verdict."""
+    """Cost and latency, the two questions that follow every verdict.
+
+    Only a metric of latency says whether it changed; without one the two figures stand side by side.
+    """
     parts = _cost(primary, case)
+    if case.latency is not None and case.latency[1].contrast is not None:
+        return [*parts, _latency(frame, *case.latency)]
     p95 = {entry.variant: entry.latency_seconds.p95 for entry in frame.facts.calls}
     treatment, control = p95.get(case.treatment), p95.get(frame.control)
     if treatment is not None and control is not None:
         parts.append(message("part_latency", treatment=treatment, control=control))
     return parts
+
+
+def is_latency(metric: MetricSpec) -> bool:
+    """Whether the metric is a quantile of the calls' latency."""
+    return metric.kind == "quantile" and metric.numerator.source == "call" and metric.numerator.field == _LATENCY
+
+
+def _latency(frame: Frame, item: Analysed, decided: Decided) -> Message:
+    comparison = decided.comparison
+    code = "part_latency_open"
+    if comparison.beats_control is not None:
+        code = "part_latency_changed"
+    elif comparison.guardrail == "safe":
+        code = "part_latency_held"
+    args = result_args(frame, item, comparison)
+    return message(code, args, scale=scale_of(item.metric), margin=margin_text(item.metric))
 
 
 def _cost(primary: Analysed, case: Case) -> list[Message]:

@@ -8,6 +8,7 @@ import msgspec
 
 from genux_server.model import ArmReport, CallFacts, Facts, FunnelStep, Message, Money, Report
 from genux_server.stats.checks import health_checks
+from genux_server.stats.distributions import DISTRIBUTION_KINDS
 from genux_server.stats.frame import Frame
 from genux_server.stats.guardrails import guardrail_state
 from genux_server.stats.messages import message
@@ -107,7 +108,10 @@ def _money(frame: Frame, primary: Analysed) -> list[Money]:
         if result is None or pair is None or pair.treatment is None:
             out.append(Money(variant=treatment, control=frame.control, not_computable=message("no_cost")))
             continue
-        bounded = result.ratio_lower is not None and result.ratio_upper is not None
+        # Without the covariance of cost and effect the cost of one has no interval, and a figure alone misleads.
+        priced = primary.metric.kind not in DISTRIBUTION_KINDS
+        bounded = priced and result.ratio_lower is not None and result.ratio_upper is not None
+        why = message("cost_unbounded", event=event_of(primary.metric)) if priced else message("cost_no_price")
         out.append(
             Money(
                 variant=treatment,
@@ -116,13 +120,13 @@ def _money(frame: Frame, primary: Analysed) -> list[Money]:
                 cost_per_unit_difference_usd=result.cost,
                 cost_difference_ci_lower=result.cost_lower,
                 cost_difference_ci_upper=result.cost_upper,
-                cost_per_incremental_usd=result.ratio,
-                cost_per_incremental_ci_lower=result.ratio_lower,
-                cost_per_incremental_ci_upper=result.ratio_upper,
+                cost_per_incremental_usd=result.ratio if priced else None,
+                cost_per_incremental_ci_lower=result.ratio_lower if priced else None,
+                cost_per_incremental_ci_upper=result.ratio_upper if priced else None,
                 saving_per_1000_usd=-1000.0 * result.cost,
                 saving_per_1000_ci_lower=-1000.0 * result.cost_upper,
                 saving_per_1000_ci_upper=-1000.0 * result.cost_lower,
-                not_computable=None if bounded else message("cost_unbounded", event=event_of(primary.metric)),
+                not_computable=None if bounded else why,
             )
         )
     return out

@@ -65,6 +65,17 @@ TEMPLATES: Mapping[str, str] = {
     "part_split": "But the split between the variants is odd: treat this with care and find out why.",
     "part_saving": "Saves {value:usd} per 1,000 units [{lower:usd}, {upper:usd}].",
     "part_latency": "p95 latency {treatment:number} s against {control:number} s.",
+    "part_latency_changed": (
+        "{metric} changed: {effect:effect} ({confidence:percent} interval {lower:bound} to {upper:bound})."
+    ),
+    "part_latency_held": (
+        "{metric} stays within the tolerated {margin}: {effect:effect} ({confidence:percent} interval {lower:bound} "
+        "to {upper:bound})."
+    ),
+    "part_latency_open": (
+        "Whether {metric} changed is open: {effect:effect} ({confidence:percent} interval {lower:bound} to "
+        "{upper:bound})."
+    ),
     # Why.
     "reason_better": (
         "{metric} is better with {label}: {effect:effect} ({confidence:percent} interval {lower:bound} to "
@@ -85,6 +96,18 @@ TEMPLATES: Mapping[str, str] = {
         "{harm_upper:bound})."
     ),
     "reason_guardrail_unclear": "Whether {label} harms {guardrail} beyond the tolerated {margin} is still open.",
+    "reason_guardrail_none": (
+        "{guardrail}: none at all in either arm, so with {label} it is at most {bound:percent} ({confidence:percent} "
+        "bound, one-sided), within the tolerated {margin}."
+    ),
+    "reason_guardrail_none_open": (
+        "{guardrail}: none at all in either arm, so with {label} it is at most {bound:percent} ({confidence:percent} "
+        "bound, one-sided); that alone does not rule out harm beyond the tolerated {margin}."
+    ),
+    "reason_guardrail_none_quiet": (
+        "{guardrail}: none at all in either arm, so with {label} it is at most {bound:percent} ({confidence:percent} "
+        "bound, one-sided)."
+    ),
     "reason_guardrail_quiet": (
         "No harm to {guardrail} is visible with {label}; no margin was set, so this proves nothing."
     ),
@@ -119,11 +142,19 @@ TEMPLATES: Mapping[str, str] = {
     "not_finite": "the values are too large, or the denominators too small, to compute with.",
     "no_common_epoch": "the two arms never ran in the same epoch.",
     "before_first_look": "the first planned look comes at {units:count} units; {matured:count} are in.",
-    "kind_unsupported": "a {kind} needs finer facts than these moments.",
+    "too_few_events": (
+        "events of at least two units are needed in each arm; there are {control:count} events in control and "
+        "{treatment:count} in the variant."
+    ),
+    "tail_too_thin": "{n:count} events in the smaller arm are too few for the {quantile:number} % quantile.",
+    "quantile_flat": "the values around the quantile do not vary, so chance cannot be judged.",
+    "follow_up_short": "in an arm no unit still without the event has been followed to the end of its window.",
     "no_cost": "no cost of calls is known.",
+    "cost_no_price": "the metric counts nothing that one more of could have a price.",
     "cost_unbounded": "the extra {event} cannot be told from zero, so the cost of one has no bound.",
     # Beside a metric.
     "note_pending": "{n:count} units are left out until their conversion window closes.",
+    "note_censored": "{n:count} units are still within their window; they are followed up to now (censored).",
     "note_capped": "{n:count} values ({share:percent}) were cut to the cap.",
     "note_fixed": "The `fixed` result is right only if the data is looked at once, at the planned end.",
     "note_epochs": (
@@ -132,6 +163,13 @@ TEMPLATES: Mapping[str, str] = {
     ),
     "note_epoch_dropped": "{n:count} epoch(s) had fewer than two units in an arm and are left out for {label}.",
     "note_cuped": "Adjusted by behaviour before the exposure (CUPED): variance {reduction:percent} lower.",
+    "note_restricted": (
+        "The figure is the mean time up to the end of the window (restricted mean survival time): who never got there "
+        "counts with the whole window."
+    ),
+    "note_median": "Half of the units got there within {median:level} with {label}.",
+    "note_median_open": "Fewer than half got there with {label} ({reached:percent}), so the median is not reached.",
+    "note_log_rank": "Log-rank test of the whole curves beside it, which decides nothing: p {p:p} for {label}.",
     "note_pooling": (
         "Pooling the epochs would have shown {pooled:effect} instead of {effect:effect} (Simpson's paradox)."
     ),
@@ -144,6 +182,14 @@ TEMPLATES: Mapping[str, str] = {
     ),
     "method_welch_fieller": "Means: Welch's test; lift by Fieller at the same critical value.",
     "method_delta_fieller": "Ratios: delta method at the unit, Welch's degrees of freedom; lift by Fieller.",
+    "method_clustered_quantile": (
+        "Quantiles: order statistics with the error between units (Deng, Knoblich and Lu 2018); Welch's degrees of "
+        "freedom, lift by Fieller."
+    ),
+    "method_restricted_mean": (
+        "Durations: restricted mean survival time under the Kaplan-Meier curve; Welch's degrees of freedom, lift by "
+        "Fieller."
+    ),
     "method_confidence_sequence": (
         "Always valid: asymptotic confidence sequence on the absolute scale, tuned to {units:count} units; lift "
         "by Fieller at the same multiplier."
@@ -172,6 +218,7 @@ TEMPLATES: Mapping[str, str] = {
     "srm_segment": "The odd split is strongest among {segment}: {counts}, which chance would do only {p:once}.",
     "srm_segment_advice": "Look there first: what treats these units differently in one variant?",
     "srm_unknown": "The split cannot be checked: there are no counts of exposed units.",
+    "multi_none": "No unit met more than one variant.",
     "multi_ok": "{n:count} units ({share:percent}) met more than one variant and are left out.",
     "multi_many": "{n:count} units ({share:percent}) met more than one variant and are left out.",
     "multi_uneven": (

@@ -12,6 +12,7 @@ from genux_server.stats.reasons import (
     MessageArgs,
     extras,
     harm_args,
+    is_latency,
     margin_text,
     more_units,
     reasons,
@@ -85,7 +86,8 @@ def _case(frame: Frame, analysed: Sequence[Analysed], treatment: str, money: Mon
     else:
         final = decided.look is not None and decided.look.fraction >= 1.0
     guardrails = [(item, item.decided[treatment][0]) for item in analysed if item.report.role == "guardrail"]
-    return Case(treatment, decided, beside, guardrails, money, matured, final)
+    latency = next(((i, i.decided[treatment][0]) for i in analysed[1:] if is_latency(i.metric)), None)
+    return Case(treatment, decided, beside, guardrails, latency, money, matured, final)
 
 
 def _gain(primary: Analysed, case: Case) -> float:

@@ -19,6 +19,7 @@ from genux.specs import ExperimentSpec, Measure, MetricSpec, VariantSpec
 from genux_server.engine import compute_facts
 from genux_server.lake._rows import arrow_tables
 from genux_server.model import Epoch, Facts, IngestedBatch, LakeFiles, LakeVersions
+from genux_server.stats.quantile_summary import summarise_values
 
 START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -52,6 +53,16 @@ METRICS = [
         window_seconds=10_800,
     ),
     MetricSpec(key="failed", numerator=Measure(source="call", field="errors", aggregate="sum")),
+    MetricSpec(key="price", kind="quantile", quantile=0.5, numerator=Measure(event="purchase"), window_seconds=36_000),
+    MetricSpec(key="rating", kind="quantile", numerator=Measure(event="feedback", field="st.ars")),
+    MetricSpec(key="latency", kind="quantile", numerator=Measure(source="call", field="latency_seconds")),
+    MetricSpec(key="to_purchase", kind="duration", numerator=Measure(event="purchase"), window_seconds=36_000),
+    MetricSpec(
+        key="to_second_hour_call",
+        kind="duration",
+        numerator=Measure(source="call", after_seconds=3_600),
+        window_seconds=86_400,
+    ),
 ]
 
 # Whole hours and their neighbours, so that outcomes fall on both sides of the windows' edges and exactly on them.
@@ -203,6 +214,9 @@ class Reference:
                 self.known_as.setdefault(alias["unit_id"], alias["known_id"])
         self.outcomes = [dict(t, unit=self.canonical(owner)) for t in tracks if (owner := self.owner(t))]
         self.calls = [dict(c, unit=self.canonical(c["unit_id"])) for c in self.calls]
+        self.done = defaultdict(list)
+        for row in (*self.outcomes, *self.calls):
+            self.done[row["unit"]].append(row)
         self._expose(exposures)
 
     def canonical(self, unit):
@@ -236,9 +250,35 @@ class Reference:
         for unit in bad:
             self.mixed[self.first.pop(unit)["variant"]] += 1
 
+    def rows(self, measure, unit, start, end):
+        done = [row for row in self.done[unit] if row["type"] == measure.source]
+        named = [row for row in done if measure.source == "call" or row["name"] == measure.event]
+        return [row for row in named if start <= row["at"] < end]
+
+    def window(self, metric, unit):
+        at = self.first[unit]["at"]
+        return at + dt.timedelta(seconds=metric.numerator.after_seconds), at + dt.timedelta(
+            seconds=metric.window_seconds
+        )
+
+    def event_values(self, metric, unit):
+        """The values of a matured unit's events."""
+        start, end = self.window(metric, unit)
+        if end > self.as_of:
+            return []
+        found = [field(row, metric.numerator) for row in self.rows(metric.numerator, unit, start, end)]
+        return [value for value in found if value is not None]
+
+    def lasted(self, metric, unit):
+        """Seconds to the unit's first event, or to where it was last seen without it, and which of the two."""
+        exposed_at = self.first[unit]["at"]
+        start, end = self.window(metric, unit)
+        seen_until = min(end, self.as_of)
+        times = [row["at"] for row in self.rows(metric.numerator, unit, start, seen_until)]
+        return (min(times, default=seen_until) - exposed_at).total_seconds(), bool(times)
+
     def measure(self, measure, unit, start, end) -> float:
-        done = [o for o in self.outcomes if o["name"] == measure.event] if measure.source == "event" else self.calls
-        rows = [row for row in done if row["unit"] == unit and start <= row["at"] < end]
+        rows = self.rows(measure, unit, start, end)
         if measure.aggregate == "any":
             return float(bool(rows))
         if measure.aggregate == "count":
@@ -257,7 +297,9 @@ class Reference:
             end = at + dt.timedelta(seconds=metric.window_seconds)
             before = at - dt.timedelta(days=metric.covariate_days)
             after = at + dt.timedelta(seconds=metric.numerator.after_seconds)
-            vector = {"y": self.measure(metric.numerator, unit, after, end)}
+            counted_as = {"quantile": "count", "duration": "any"}.get(metric.kind, metric.numerator.aggregate)
+            numerator = msgspec.structs.replace(metric.numerator, aggregate=counted_as)
+            vector = {"y": self.measure(numerator, unit, after, end)}
             if metric.kind == "ratio":
                 vector["d"] = self.measure(metric.denominator, unit, at, end)
             if metric.covariate_days:
@@ -349,8 +391,37 @@ def assert_cells(facts, reference) -> None:
             assert_moments(cell.moments, vectors)
             assert cell.pending == len(units) - len(vectors)
             assert cell.capped == len(units & capped)
-        if metric.kind not in {"proportion", "retention"}:
+            assert_values(cell, metric, units, reference)
+            assert_durations(cell, metric, units, reference)
+        if metric.kind not in {"proportion", "retention", "quantile", "duration"}:
             assert_outliers(facts, metric, values, reference)
+
+
+def assert_values(cell, metric, units, reference) -> None:
+    events = {unit: reference.event_values(metric, unit) for unit in units} if metric.kind == "quantile" else {}
+    values = [(value, unit) for unit, found in events.items() for value in found]
+    if cell.segment or not values:
+        assert cell.values is None
+        return
+    assert cell.values == summarise_values(*zip(*values, strict=True))
+
+
+def assert_durations(cell, metric, units, reference) -> None:
+    lasted = [reference.lasted(metric, unit) for unit in units] if metric.kind == "duration" else []
+    lasted = [(seconds, observed) for seconds, observed in lasted if seconds >= 0]
+    if cell.segment or not lasted:
+        assert cell.durations is None
+        return
+    found = [(t, True) for t, n in zip(cell.durations.times, cell.durations.events, strict=True) for _ in range(n)]
+    found += [(t, False) for t, n in zip(cell.durations.times, cell.durations.censored, strict=True) for _ in range(n)]
+    assert len(found) == len(lasted)
+    assert cell.durations.times == sorted(set(cell.durations.times))
+    for observed in (True, False):
+        mine = sorted(t for t, happened in found if happened is observed)
+        assert mine == pytest.approx(sorted(t for t, happened in lasted if happened is observed), rel=0.003)
+    assert found.count((metric.window_seconds, False)) == sum(
+        seconds == metric.window_seconds and not observed for seconds, observed in lasted
+    )
 
 
 def assert_outliers(facts, metric, values, reference) -> None:

@@ -39,11 +39,26 @@ def test_coming_back_is_asked_after_a_pause():
     assert wanted["c"].span == Span(0, 2 * DAY_US)
 
 
+@pytest.mark.parametrize(("kind", "aggregate"), [("quantile", "count"), ("duration", "any")])
+def test_of_a_distribution_each_unit_keeps_how_often_or_whether_it_happened(kind, aggregate):
+    numerator = Measure(source="call", field="latency_seconds", aggregate="max")
+    wanted = wanted_of(MetricSpec(key="m", kind=kind, numerator=numerator))
+    assert wanted["y"].measure == Measure(source="call", field="latency_seconds", aggregate=aggregate)
+    assert list(wanted) == ["y", "c"]
+
+
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
         (MetricSpec(key="m", kind="ratio", numerator=Measure(event="x")), "metric m: a ratio needs a denominator"),
-        (MetricSpec(key="m", kind="quantile", numerator=Measure(event="x")), "kind quantile cannot be computed"),
+        (
+            MetricSpec(key="m", kind="quantile", numerator=Measure(event="x"), covariate_days=7),
+            "metric m: a quantile takes neither a covariate nor a cap",
+        ),
+        (
+            MetricSpec(key="m", kind="duration", numerator=Measure(event="x"), cap_quantile=0.99),
+            "metric m: a duration takes neither a covariate nor a cap",
+        ),
         (
             MetricSpec(key="m", kind="mean", numerator=Measure(source="call", field="price", aggregate="sum")),
             "a call has no field price; it has",

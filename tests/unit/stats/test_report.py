@@ -273,7 +273,7 @@ def test_a_metric_that_moments_cannot_answer_is_coded(make, answer):
     make.share("answer", "summary", 300, 1_000)
     tail = MetricSpec(key="p95", kind="quantile", numerator=Measure(source="call", field="latency_seconds"))
     report = report_of(make, make.facts(answer, tail))
-    assert deciding(report, "p95").not_computable.code == "kind_unsupported"
+    assert deciding(report, "p95").not_computable.code == "too_few_units"
 
 
 @pytest.mark.parametrize("one_look", [True, False])
