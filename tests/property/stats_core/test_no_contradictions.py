@@ -100,7 +100,7 @@ def test_the_confidence_sequence_never_contradicts_itself(n):
     )
 
 
-@pytest.mark.parametrize("n", [150, pytest.param(3_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [150, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_the_planned_test_never_contradicts_itself(n):
     fractions = (0.2, 0.45, 0.7)
     critical = boundaries(fractions, ALPHA)[-1]
