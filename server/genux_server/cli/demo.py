@@ -115,7 +115,7 @@ def _model_client() -> "Iterator[openai.OpenAI]":
     from genux_server.demo.stage import running_model
 
     # Four times as fast as a hosted model, so that nobody waits; now and then it refuses or breaks, as those do.
-    config = ModelServerConfig(slowness=0.25, rate_limit_share=0.02, retry_after_seconds=0.2, server_error_share=0.01)
+    config = ModelServerConfig(slowness=0.25, rate_limit_share=0.01, retry_after_seconds=0.2, server_error_share=0.005)
     with running_model(config) as url, openai.OpenAI(base_url=url, api_key="local-stand-in") as client:
         yield client
 

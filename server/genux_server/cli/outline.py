@@ -77,18 +77,22 @@ def _metric(metric: MetricReport, said: set[str]) -> list[Section]:
     )
     title = f"{metric.label or metric.key} ({metric.role}, {metric.kind})"
     sections = [Section(title, notes, header, arms)]
-    if metric.comparisons:
-        against = f"vs {metric.comparisons[0].control}"
+    computed = [c for c in metric.comparisons if c.not_computable is None]
+    if computed:
+        against = f"vs {computed[0].control}"
         effect = f"effect{quantity.effect_suffix}"
-        level = f"{100 * metric.comparisons[0].level:g} % interval"
-        rows = tuple(_compared(metric, comparison) for comparison in metric.comparisons)
+        level = f"{100 * computed[0].level:g} % interval"
+        rows = tuple(_compared(metric, comparison) for comparison in computed)
         sections.append(Section("", (), (against, effect, level, "lift", "z or t", "p", "valid at"), rows))
+    missing = dict.fromkeys(
+        f"{c.variant} against {c.control}: {c.not_computable.text}" for c in metric.comparisons if c.not_computable
+    )
+    if missing:
+        sections.append(Section("", tuple(missing)))
     return sections
 
 
 def _compared(metric: MetricReport, c: Comparison) -> tuple[str, ...]:
-    if c.not_computable is not None:
-        return c.variant, "not computable", c.not_computable.text, "", "", "", _VALIDITY[c.validity]
     quantity = fmt.quantity(metric.kind, metric.unit)
     _, interval = quantity.effect(c.effect, c.effect_ci_lower, c.effect_ci_upper)
     return (
