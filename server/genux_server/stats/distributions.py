@@ -8,7 +8,7 @@ from genux.specs import MetricSpec
 from genux_server.model import Cell, Message, Moments, QuantileSummary, RiskTable
 from genux_server.stats.combine import ByEpoch
 from genux_server.stats.duration import kaplan_meier, log_rank, merge_risk_tables
-from genux_server.stats.estimates import Estimate
+from genux_server.stats.estimates import Estimate, in_range
 from genux_server.stats.messages import message
 from genux_server.stats.moments import covariance, mean_of
 from genux_server.stats.quantile_summary import merge_quantile_summaries, quantile_from_summary
@@ -58,7 +58,10 @@ def _estimate(metric: MetricSpec, cells: Sequence[Cell], moments: Moments) -> Es
         estimate = quantile_from_summary(summary, quantile=metric.quantile) if summary else None
         if summary is None or estimate is None or estimate.value is None or estimate.se is None:
             return None
-        return _with_cost(moments.n, estimate.value, estimate.se**2, summary.n_units - 1, moments)
+        variance = estimate.se * estimate.se
+        if not in_range((estimate.value, variance)):
+            return None
+        return _with_cost(moments.n, estimate.value, variance, summary.n_units - 1, moments)
     table = _durations(cells)
     figure = restricted_mean(table, metric.window_seconds) if table else None
     if table is None or figure is None:
@@ -105,9 +108,12 @@ def why_no_distribution(metric: MetricSpec, arms: Sequence[Sequence[Cell]]) -> M
     reasons = [estimate.not_computable for estimate in estimates if estimate.not_computable]
     if len(estimates) < len(arms) or any(reason.code == "too_few_units" for reason in reasons):
         return message("too_few_events", control=events[0], treatment=events[1])
-    if any(reason.code == "tail_too_thin" for reason in reasons):
-        return message("tail_too_thin", quantile=100.0 * metric.quantile, n=min(events))
-    return message("quantile_flat" if reasons else "no_common_epoch")
+    if any(reason.code == "zero_variance" for reason in reasons):
+        return message("quantile_flat")
+    if not all(in_range((estimate.se or 0.0,)) for estimate in estimates):
+        return message("not_finite")
+    # Of all events together, or, where those suffice, of an epoch's.
+    return message("tail_too_thin", quantile=100.0 * metric.quantile, n=min(events))
 
 
 def duration_notes(cells: Sequence[Cell], labels: dict[str, str], control: str, *, one_epoch: bool) -> list[Message]:

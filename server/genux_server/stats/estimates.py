@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from genux_server.model import Moments
 from genux_server.stats.moments import covariance, mean_of
 
-__all__ = ["Estimate", "arm_estimates", "combine", "linear_weights"]
+__all__ = ["Estimate", "arm_estimates", "combine", "in_range", "linear_weights"]
 
 
 _LARGEST = 1e100
@@ -69,13 +69,13 @@ def arm_estimates(arms: Mapping[str, Moments], *, adjust: bool = True) -> dict[s
     Returns:
         Variant to estimate.
     """
-    usable = {key: m for key, m in arms.items() if m.n >= 2 and _in_range(linear_weights(m).values())}
+    usable = {key: m for key, m in arms.items() if m.n >= 2 and in_range(linear_weights(m).values())}
     theta, covariate = _cuped(list(usable.values())) if adjust else (0.0, {})
     estimates = {key: _estimate(m, theta, covariate) for key, m in usable.items()}
-    return {key: e for key, e in estimates.items() if _in_range((e.value, e.variance))}
+    return {key: e for key, e in estimates.items() if in_range((e.value, e.variance))}
 
 
-def _in_range(values: Iterable[float]) -> bool:
+def in_range(values: Iterable[float]) -> bool:
     """Whether there are values and all can be squared and divided without leaving the range of floats."""
     sizes = [abs(value) for value in values]
     return bool(sizes) and all(size < _LARGEST for size in sizes)
@@ -93,7 +93,7 @@ def _cuped(arms: Sequence[Moments]) -> tuple[float, dict[str, float]]:
         if w_mean == 0.0:
             return 0.0, {}
         covariate = {"x": 1.0 / w_mean, "w": -x_mean / w_mean / w_mean}
-        if not _in_range(covariate.values()):
+        if not in_range(covariate.values()):
             return 0.0, {}
     cross = math.fsum((m.n - 1) * _bilinear(m, linear_weights(m), covariate) for m in arms)
     spread = math.fsum((m.n - 1) * _bilinear(m, covariate, covariate) for m in arms)

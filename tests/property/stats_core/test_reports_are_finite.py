@@ -12,12 +12,16 @@ from hypothesis import strategies as st
 from genux.specs import ExperimentSpec, Measure, MetricSpec, Plan, VariantSpec
 from genux_server.model import ArmCount, Cell, Epoch, Facts
 from genux_server.stats import build_report
+from genux_server.stats.duration import risk_table
 from genux_server.stats.moments import moments_from_arrays
+from genux_server.stats.quantile_summary import summarise_values
 
 DAY = dt.date(2026, 11, 1)
 NOW = dt.datetime(2026, 12, 24, tzinfo=dt.UTC)
 VALUES = st.sampled_from([0.0, 1.0, -1.0, 5e-324, 1e-18, 1e18, -1e18, 1e9, 0.5])
 COMPONENTS = {"proportion": ("y", "c"), "mean": ("y", "x", "c"), "count": ("y",), "ratio": ("y", "d", "x", "w", "c")}
+COMPONENTS |= {"quantile": ("y", "c"), "duration": ("y", "c")}
+WINDOW = 100.0
 
 
 @st.composite
@@ -39,11 +43,35 @@ def arms(draw, kind):
 
 
 @st.composite
+def distributions(draw, kind, n):
+    """What a cell of `n` matured units holds beside moments."""
+    rng = np.random.default_rng(draw(st.integers(0, 1_000)))
+    if kind == "quantile":
+        size = draw(st.sampled_from([0, n, 5 * n]))
+        values = draw(VALUES) + draw(VALUES) * rng.normal(size=size)
+        return {"values": summarise_values(values, rng.integers(0, n, size)) if size else None}
+    if kind == "duration":
+        lasted = np.append(rng.uniform(0.0, WINDOW, n), draw(st.lists(st.floats(0.0, WINDOW), max_size=3)))
+        lasted = np.where(rng.random(lasted.size) < draw(st.sampled_from([0.0, 0.5])), WINDOW, lasted)
+        observed = rng.random(lasted.size) < draw(st.sampled_from([0.0, 0.5, 1.0]))
+        return {"durations": risk_table(lasted, observed) if lasted.size else None}
+    return {}
+
+
+@st.composite
 def facts(draw):
     kind = draw(st.sampled_from(list(COMPONENTS)))
     margin = draw(st.sampled_from([None, 0.0, 0.1]))
     metrics = [
-        MetricSpec(key=key, kind=kind, margin=margin, direction=direction, numerator=Measure(event="e"))
+        MetricSpec(
+            key=key,
+            kind=kind,
+            margin=margin,
+            direction=direction,
+            numerator=Measure(event="e"),
+            quantile=0.5,
+            window_seconds=WINDOW,
+        )
         for key, direction in (("first", "increase"), ("guard", "decrease"))
     ]
     plan = draw(st.sampled_from([Plan(), Plan(horizon_units=5, looks=3), Plan(horizon_units=10_000)]))
@@ -63,7 +91,14 @@ def facts(draw):
                 moments = [draw(arms(kind)) for _ in metrics]
                 counts.append(ArmCount(variant=variant, epoch=epoch, day=at, n_units=moments[0].n))
                 cells += [
-                    Cell(metric=metric.key, variant=variant, epoch=epoch, day=at, moments=m)
+                    Cell(
+                        metric=metric.key,
+                        variant=variant,
+                        epoch=epoch,
+                        day=at,
+                        moments=m,
+                        **draw(distributions(kind, m.n)),
+                    )
                     for metric, m in zip(metrics, moments, strict=True)
                 ]
     return Facts(
@@ -102,6 +137,8 @@ def test_every_number_is_finite_or_its_absence_is_coded(given_facts):
             if comparison.effect is not None:
                 assert comparison.effect_ci_lower <= comparison.effect <= comparison.effect_ci_upper
                 assert 0.0 <= comparison.p_value <= 1.0
+                excludes_zero = comparison.effect_ci_lower > 0 or comparison.effect_ci_upper < 0
+                assert excludes_zero == (comparison.beats_control is not None)
 
 
 @settings(max_examples=40, deadline=None)
