@@ -153,7 +153,7 @@ def experiment_spec(*, effect: float, aa: bool, model: str, visitors: int) -> Ex
         control="ask-ai",
         primary="accepted",
         secondaries=["asked", "cost_per_visitor"],
-        guardrails=["error_rate"],
+        guardrails=["error_rate", "latency_p95"],
         plan=Plan(horizon_units=visitors, looks=1),
         simulated=f"Visitors and behaviour are simulated, with {truth}. The calls to the model were really made.",
     )
@@ -193,5 +193,16 @@ def metric_specs() -> list[MetricSpec]:
             window_seconds=WINDOW_SECONDS,
             margin=0.02,
             margin_relative=False,
+        ),
+        MetricSpec(
+            key="latency_p95",
+            label="p95 latency",
+            kind="quantile",
+            quantile=0.95,
+            numerator=Measure(source="call", field="latency_seconds"),
+            direction="decrease",
+            unit="s",
+            window_seconds=WINDOW_SECONDS,
+            margin=0.25,
         ),
     ]

@@ -163,6 +163,11 @@ def test_a_ratio_without_a_denominator_is_refused(admin):
     assert (reply.status_code, reply.json["detail"][:13]) == (400, "$.denominator")
 
 
+def test_a_quantile_that_asks_for_what_it_cannot_have_is_refused(admin):
+    reply = admin("POST", "/v1/metrics", json=METRIC | {"kind": "quantile", "covariate_days": 7})
+    assert (reply.status_code, reply.json["detail"][:6]) == (400, "$.kind")
+
+
 ROUTES = [
     ("POST", "/v1/experiments", {"admin"}),
     ("PUT", "/v1/experiments/ai-entry", {"admin"}),
