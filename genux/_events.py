@@ -21,6 +21,8 @@ _MAX_REMEMBERED = 50_000
 _MAX_VALUE = 1e18
 _EXPOSED_REASONS = frozenset({"ASSIGNED", "FORCED"})
 
+_ExposureKey = tuple[str, int, str, bool, str]
+
 
 class Emitter:
     """Makes events and keeps them.
@@ -34,8 +36,8 @@ class Emitter:
         self._delivery = delivery
         self._guard = guard
         self._encode = msgspec.json.Encoder().encode
-        self._exposed: dict[tuple[str, int, str, str], str] = {}
-        self._exposed_before: dict[tuple[str, int, str, str], str] = {}
+        self._exposed: dict[_ExposureKey, str] = {}
+        self._exposed_before: dict[_ExposureKey, str] = {}
         self.n_local = 0
 
     def emit(self, event: Event) -> bool:
@@ -79,7 +81,7 @@ class Emitter:
         if assignment.reason not in _EXPOSED_REASONS:
             return
         experiment, variant = assignment.experiment, assignment.variant
-        key = (experiment, assignment.epoch, variant.key, unit_id)
+        key = (experiment, assignment.epoch, variant.key, assignment.forced, unit_id)
         exposure_id = self._exposed.get(key) or self._exposed_before.get(key)
         if exposure_id is None:
             exposure_id = uuid7()
@@ -123,7 +125,7 @@ class Emitter:
         """Record exposures anew, as a new process would."""
         self._exposed, self._exposed_before = {}, {}
 
-    def _remember(self, key: tuple[str, int, str, str], exposure_id: str) -> None:
+    def _remember(self, key: _ExposureKey, exposure_id: str) -> None:
         """Two generations stand in for an LRU: no lock, no bookkeeping on a hit, bounded by twice the limit."""
         if len(self._exposed) >= _MAX_REMEMBERED:
             self._exposed_before, self._exposed = self._exposed, {}

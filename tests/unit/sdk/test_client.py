@@ -388,3 +388,15 @@ def test_force_reaches_other_threads_and_ends_with_its_block(local):
             assert (forced.key, forced.reason) == (other, "FORCED")
             assert local.peek("unknown").key == "b"
         assert local.peek("ai-entry").key == before
+
+
+def test_who_was_forced_first_is_exposed_again_when_really_assigned(gx, service):
+    with gx.unit("user-1", **KR):
+        assigned = gx.peek("ai-entry").key
+    with testing.force({"ai-entry": assigned}), gx.unit("user-1", **KR):
+        assert gx.variant("ai-entry").reason == "FORCED"
+    for _ in range(2):
+        with gx.unit("user-1", **KR):
+            assert gx.variant("ai-entry").reason == "ASSIGNED"
+    assert gx.flush()
+    assert [(event.variant, event.forced) for event in service.events] == [(assigned, True), (assigned, False)]
