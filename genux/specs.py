@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 __all__ = [
+    "CALL_FIELDS",
     "Condition",
     "ConfigFile",
     "ExperimentSpec",
@@ -21,6 +22,19 @@ __all__ = [
 
 Surface = Literal["chat", "action", "inline", "none"]
 """How a variant offers the model: an empty box, a one-click action, inline text, or nothing."""
+
+CALL_FIELDS = (
+    "value",
+    "cost_usd",
+    "latency_seconds",
+    "ttft_seconds",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "errors",
+    "fallbacks",
+)
+"""What a measure may fold of a call; `value` is 1."""
 
 Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[str, msgspec.Meta(max_length=2_048)]
@@ -157,7 +171,7 @@ class ExperimentSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ConfigFile(_Strict, frozen=True, kw_only=True, omit_defaults=True):
-    """A YAML file of experiments and metrics: `genux.yaml` in local mode, and the body of `genux apply`."""
+    """A YAML file of experiments and metrics: `genux.yaml` in local mode."""
 
     metrics: list[MetricSpec] = msgspec.field(default_factory=list)
     experiments: list[ExperimentSpec] = msgspec.field(default_factory=list)

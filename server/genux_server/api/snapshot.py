@@ -16,8 +16,11 @@ def register(api: Blueprint) -> None:
 
 
 def get_snapshot() -> Response:
-    """What an SDK evaluates; 304 while it holds the current one. Browsers get no secrets."""
-    caller = principal()
+    """What an SDK evaluates; 304 while it holds the current one.
+
+    Not for browsers, whose key is public: a snapshot names forced units, prompts and models.
+    """
+    caller = principal("server", "admin")
     if caller.snapshot_version in request.if_none_match:
         response = Response(status=304)
         response.set_etag(caller.snapshot_version)

@@ -45,25 +45,29 @@ def analyze(
     lower: tuple[str, ...],
     fmt: str,
 ) -> None:
-    r"""Analyze a finished A/B test in FILE (CSV or Parquet), one row per unit or per event.
+    """Analyze a finished A/B test in FILE (CSV or Parquet), one row per unit or per event.
 
     Rows of one unit are folded: true if any was true for a proportion, the sum for a mean. A unit seen in two
     variants is left out and counted.
 
     \b
     Example:
-      genux analyze cookie_cats.csv --unit userid --variant version --control gate_30 \
+      genux analyze cookie_cats.csv --unit userid --variant version --control gate_30 \\
           --metric retention_7 --metric retention_1 --metric sum_gamerounds:mean
-    """
+    """  # noqa: D301  click's mark for a paragraph to leave as it is
     from genux_server.engine.file import facts_from_file, parse_metric
     from genux_server.stats import build_report
 
+    parsed = [parse_metric(text, lower_is_better=text.split(":")[0] in lower) for text in metrics]
+    for name in lower:
+        if name not in {metric.name for metric in parsed}:
+            raise click.BadParameter(f"{name!r} is not one of the metrics", param_hint="--lower-is-better")
     facts = facts_from_file(
         file,
         unit=unit,
         variant=variant,
         control=control,
-        metrics=[parse_metric(text, lower_is_better=text.split(":")[0] in lower) for text in metrics],
+        metrics=parsed,
         shares=_parse_shares(shares),
         alpha=alpha,
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from genux.errors import ServiceError, TransportError
+from genux.errors import ConfigError, ServiceError, TransportError
 from genux.specs import ExperimentSpec, MetricSpec
 from genux_server.demo.model_server import ModelServerConfig, create_model_app, serve_in_thread
 
@@ -63,6 +63,8 @@ class Service(msgspec.Struct, frozen=True):
         """Creates the metrics and the experiment, and starts it."""
         for metric in metrics:
             self.request("POST", "/v1/metrics", metric)
+        if any(found["key"] == spec.key for found in self.request("GET", "/v1/experiments")["experiments"]):
+            raise ConfigError(f"This data folder holds an experiment `{spec.key}` already; choose an empty one.")
         self.request("POST", "/v1/experiments", spec)
         self.request("POST", f"/v1/experiments/{spec.key}/start")
 

@@ -43,10 +43,17 @@ class History:
     calls: ir.Table
 
     def within(self, project_id: int, environment_id: int) -> "History":
-        """The rows of one project and environment."""
+        """The rows of one project and environment whose sender is known.
+
+        A browser's key is public: what came with it alone could be anybody's, and decides nothing.
+        """
         return History(
             *(
-                rows.filter((rows.project_id == project_id) & (rows.environment_id == environment_id))
+                rows.filter(
+                    (rows.project_id == project_id)
+                    & (rows.environment_id == environment_id)
+                    & (rows.trust != "browser")
+                )
                 for rows in (self.exposures, self.events, self.calls)
             )
         )

@@ -16,7 +16,7 @@ from genux_server.engine._distributions import with_distributions
 from genux_server.engine._history import Outcomes, open_lake, outcomes_of
 from genux_server.engine._measures import DISTRIBUTION_KINDS, Wanted, fold, json_text, value_columns, wanted_of
 from genux_server.engine._units import aliases_of, exposed_units
-from genux_server.model import Epoch, Facts, FunnelCount, LakeFiles
+from genux_server.model import Epoch, Facts, FunnelCount, LakeFiles, Message
 
 __all__ = ["compute_facts"]
 
@@ -54,7 +54,8 @@ def compute_facts(
     """
     wanted = {metric.key: wanted_of(metric) for metric in metrics}
     with duckdb_connection() as connection:
-        history = open_lake(connection, files).within(project_id, environment_id)
+        lake = open_lake(connection, files)
+        history = lake.within(project_id, environment_id)
         aliases = aliases_of(history.events, experiment.unit_kind)
         exposures = history.exposures.filter(history.exposures.experiment == experiment.key)
         exposed = exposed_units(exposures, aliases, experiment, epochs)
@@ -88,7 +89,27 @@ def compute_facts(
             duplicate_events=exposed.n_duplicates + outcomes.n_duplicates,
             calls=call_facts(outcomes.calls, variants),
             funnel=_funnel(outcomes.events, variants),
+            remarks=_unverified(lake.exposures, project_id, environment_id, experiment.key),
         )
+
+
+def _unverified(exposures: ir.Table, project_id: int, environment_id: int, experiment: str) -> list[Message]:
+    """What was left out because only a browser's public key vouches for it."""
+    n = (
+        exposures.filter(
+            (exposures.project_id == project_id)
+            & (exposures.environment_id == environment_id)
+            & (exposures.experiment == experiment)
+            & (exposures.trust == "browser")
+        )
+        .count()
+        .to_pyarrow()
+        .as_py()
+    )
+    if not n:
+        return []
+    text = f"{n:,} exposures came with a browser's public key alone, which anybody can read, and are left out."
+    return [Message(code="unverified_exposures", args={"n": n}, text=text)]
 
 
 def _unit_table(

@@ -62,7 +62,7 @@ def _sign_in() -> Response | None:
         return None
     person_id = session.get("person_id")
     if person_id is not None:
-        g.scopes = people.scopes(views.services().store, person_id)
+        g.scopes = people.scopes(views.services().store, person_id, session.get("stamp", ""))
     if not g.scopes:
         session.pop("person_id", None)
         here = request.path if request.method == "GET" and request.path != "/" else None

@@ -76,7 +76,7 @@ def login() -> Html:
         return render_template("pages/login.html", email=email, error=error), 401
     session.clear()
     session.permanent = True
-    session["person_id"] = person.id
+    session["person_id"], session["stamp"] = person.id, person.stamp
     target = request.args.get("next", "")
     return redirect(target if _LOCAL.fullmatch(target) else url_for("pages.home"))
 

@@ -5,8 +5,8 @@ draft -> running <-> paused
             \-> stopped | shipped -> archived
 ```
 
-Coverage only rises within an epoch, and moves nobody. New shares are a new epoch with a new salt: everyone is drawn
-anew, and units that met two variants are left out of the analysis and counted.
+Coverage only rises, and moves nobody. What assigns units, and what decides (the primary metric and the plan), is frozen
+at the start.
 """
 
 import datetime as dt
@@ -45,7 +45,7 @@ __all__ = [
 
 ExperimentStatus = Literal["draft", "running", "paused", "stopped", "shipped", "archived"]
 
-_FROZEN_FIELDS = ("variants", "control", "unit_kind", "targeting", "allocation", "coverage")
+_FROZEN_FIELDS = ("variants", "control", "unit_kind", "targeting", "allocation", "coverage", "primary", "plan")
 
 
 class ExperimentView(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,15 +97,14 @@ def create(store: Store, scope: Scope, spec: ExperimentSpec) -> ExperimentView:
 
 
 def update(store: Store, scope: Scope, spec: ExperimentSpec) -> ExperimentView:
-    """Change an experiment. Once started, what assigns units is frozen; words, metrics and plan are not.
+    """Change an experiment. Once started, what assigns units and what decides is frozen.
 
     Raises:
-        ServiceError: `invalid`, `not_found`, or `frozen`.
+        ServiceError: `invalid`, `not_found`, `frozen`, or `unknown_metric`.
     """
     _check(spec)
 
     def change(session: Session, row: Experiment, epochs: list[ExperimentEpoch]) -> None:
-        del session
         before = _current_spec(row, epochs)
         if row.status == "draft":
             row.coverage = spec.coverage
@@ -117,9 +116,11 @@ def update(store: Store, scope: Scope, spec: ExperimentSpec) -> ExperimentView:
                     "frozen",
                     f"`{spec.key}` has started: {', '.join(changed)} can no longer change here. Coverage has "
                     "an address of its own. Other shares would move people between variants, and lose those who come "
-                    "often from one of them only: for other variants or shares start a new experiment.",
+                    "often from one of them only; another primary metric or plan after the fact would find something "
+                    "in anything. For those start a new experiment.",
                     409,
                 )
+            _require_metrics(session, scope, spec)
         row.spec = _encode(spec)
 
     return _change(store, scope, spec.key, "update", change)
@@ -139,12 +140,7 @@ def start(store: Store, scope: Scope, key: str) -> ExperimentView:
             raise ServiceError(
                 "no_primary", f"Name the primary metric of `{key}` before it starts: it decides the verdict.", 409
             )
-        named = {spec.primary, *spec.secondaries, *spec.guardrails}
-        known = {metric.key for metric in experiments.list_metrics(session, scope.project_id, named)}
-        if named - known:
-            raise ServiceError(
-                "unknown_metric", f"There is no metric called {', '.join(sorted(named - known))} here.", 409
-            )
+        _require_metrics(session, scope, spec)
         row.status = "running"
         now = utcnow()
         row.started_at = now
@@ -308,6 +304,13 @@ def _change(
         session.flush()
         snapshot.refresh_version(session, scope.environment_id)
         return view(row, epochs)
+
+
+def _require_metrics(session: Session, scope: Scope, spec: ExperimentSpec) -> None:
+    named = {spec.primary, *spec.secondaries, *spec.guardrails}
+    known = {metric.key for metric in experiments.list_metrics(session, scope.project_id, named)}
+    if named - known:
+        raise ServiceError("unknown_metric", f"There is no metric called {', '.join(sorted(named - known))} here.", 409)
 
 
 def _to_status(status: ExperimentStatus, *allowed: ExperimentStatus) -> _Change:

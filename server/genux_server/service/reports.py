@@ -95,8 +95,9 @@ def _refresh(store: Store, lake: "Lake", scope: Scope, row: Experiment, matures_
     definition = _define(store, scope, row)
     digest = definition.digest
     with store.inbox_reading() as connection:
-        versions = inbox.lake_versions(connection)
+        # In this order: a chunk published in between then costs a recomputation, and never hides facts.
         chunk = inbox.scope_chunk(connection, scope.project_id, scope.environment_id)
+        versions = inbox.lake_versions(connection)
     now = utcnow()
     with store.reading() as session:
         stored = experiments.latest_report(session, row.id, digest)
@@ -128,7 +129,7 @@ def _compute(
         experiment=definition.view.spec,
         metrics=definition.metrics,
         epochs=definition.view.epochs,
-        as_of=now,
+        as_of=min(now, row.ended_at or now),  # what people do after it ended, they do with another variant
     )
     report = build_report(facts, generated_at=now)
     with store.writing() as session:
@@ -140,7 +141,7 @@ def _compute(
                 definition_hash=definition.digest,
                 chunk=chunk,
                 lake_version=str(versions),
-                pending=_has_open_windows(facts),
+                pending=row.ended_at is None and _has_open_windows(facts),
                 body=msgspec.json.encode(report).decode(),
                 as_of=now,
             ),

@@ -188,3 +188,12 @@ class Worker:
         self._purged_at = now
         with self._store.inbox_writing() as connection:
             inbox.purge_tombstones(connection, utcnow() - TOMBSTONE_AGE)
+            waits = inbox.oldest_waiting_at(connection) is not None
+            published = inbox.lake_versions(connection)
+        if waits:  # a chunk that crashed half-way may be in some tables: it is finished before files are compacted
+            self._purged_at = -1e9
+            return
+        versions = self._lake.maintain(published)
+        with self._store.inbox_writing() as connection:
+            self._hold(connection)
+            inbox.publish(connection, versions, utcnow())

@@ -36,7 +36,7 @@ __all__ = [
     "find_member",
     "has_members",
     "list_api_keys",
-    "member_email",
+    "member",
     "revoke_api_key",
     "setting_once",
     "token_secrets",
@@ -116,9 +116,9 @@ def touch_member(session: Session, member_id: int, now: dt.datetime) -> None:
     session.execute(sa.update(Member).where(Member.id == member_id).values(last_login_at=now))
 
 
-def member_email(session: Session, member_id: int) -> str:
-    """A person's email; empty when there is no such person."""
-    return session.scalar(sa.select(Member.email).where(Member.id == member_id)) or ""
+def member(session: Session, member_id: int) -> Member | None:
+    """A person by number."""
+    return session.scalar(sa.select(Member).where(Member.id == member_id))
 
 
 def environments_of_member(session: Session, member_id: int) -> Sequence[tuple[Project, Environment]]:

@@ -58,9 +58,8 @@ def test_the_version_told_with_every_answer_is_the_version_of_the_content(admin,
         assert reply.json["version"] == reply.headers["Genux-Snapshot"]
 
 
-def test_secrets_that_sign_tokens_go_to_servers_only(server, browser, admin, store, scope):
+def test_secrets_that_sign_tokens_go_to_servers_only(server, admin, store, scope):
     assert len(fetch(server).token_keys) == 1
-    assert fetch(browser).token_keys == []
     assert fetch(admin).token_keys == []
     before = fetch(server)
     bootstrap.rotate_token_secret(store, scope)
@@ -105,6 +104,31 @@ def test_a_started_experiment_keeps_what_assigns_units(running, admin):
     reply = admin("PUT", "/v1/experiments/ai-entry", json=other)
     assert (reply.status_code, reply.json["code"]) == (409, "frozen")
     assert "variants" in reply.json["detail"]
+
+
+@pytest.mark.parametrize("change", [{"primary": "other"}, {"plan": {"alpha": 0.4}}])
+def test_what_decides_is_frozen_at_the_start(running, admin, change):
+    reply = admin("PUT", "/v1/experiments/ai-entry", json=EXPERIMENT | change)
+    assert (reply.status_code, reply.json["code"]) == (409, "frozen")
+    assert next(iter(change)) in reply.json["detail"]
+
+
+def test_a_started_experiment_takes_only_metrics_that_exist(running, admin):
+    reply = admin("PUT", "/v1/experiments/ai-entry", json=EXPERIMENT | {"guardrails": ["nope"]})
+    assert (reply.status_code, reply.json["code"]) == (409, "unknown_metric")
+
+
+@pytest.mark.parametrize(
+    ("numerator", "place"),
+    [
+        ({"source": "call", "field": "cost", "aggregate": "sum"}, "$.numerator.field"),
+        ({"event": "done", "after_seconds": 1e9}, "$.numerator.after_seconds"),
+    ],
+)
+def test_a_metric_that_could_never_be_computed_is_refused(admin, numerator, place):
+    reply = admin("POST", "/v1/metrics", json=METRIC | {"numerator": numerator})
+    assert (reply.status_code, reply.json["code"]) == (400, "invalid")
+    assert place in reply.json["detail"]
 
 
 def test_the_way_from_draft_to_archive(running, admin, server):
@@ -182,7 +206,7 @@ ROUTES = [
     ("GET", "/v1/metrics", {"server", "admin"}),
     ("GET", "/v1/metrics/accepted", {"server", "admin"}),
     ("GET", "/v1/rejected", {"server", "admin"}),
-    ("GET", "/v1/snapshot", {"server", "browser", "admin"}),
+    ("GET", "/v1/snapshot", {"server", "admin"}),
     ("GET", "/v1/whoami", {"server", "browser", "admin"}),
     ("POST", "/v1/events", {"server", "browser", "admin"}),
 ]
@@ -253,10 +277,11 @@ def test_changes_are_in_the_audit_log_with_who_made_them(store, scope, running, 
 
 def test_people_log_in_with_their_password_and_see_their_projects(store, credentials, scope):
     person = people.check_login(store, f" {credentials.admin_email.upper()} ", credentials.admin_password)
-    assert [each.environment for each in people.scopes(store, person.id)] == ["dev", "staging", "prod"]
+    assert [each.environment for each in people.scopes(store, person.id, person.stamp)] == ["dev", "staging", "prod"]
     assert people.check_login(store, credentials.admin_email, "wrong password") is None
     assert people.check_login(store, "nobody@example.org", credentials.admin_password) is None
     people.set_password(store, credentials.admin_email, "another password")
+    assert people.scopes(store, person.id, person.stamp) == []
     assert people.check_login(store, credentials.admin_email, credentials.admin_password) is None
     with pytest.raises(Exception, match="at least"):
         people.set_password(store, credentials.admin_email, "short")
@@ -351,3 +376,23 @@ def test_the_worker_keeps_reports_fresh_by_itself(running, server, worker, event
     assert reports.current(store, scope, "ai-entry") is None
     assert worker.step() is False
     assert reports.current(store, scope, "ai-entry").n_units == 40
+
+
+def test_what_a_public_browser_key_sends_is_left_out_and_counted(running, server, browser, worker, event, batch):
+    server.send(batch(exposures_and_outcomes(event, 20)))
+    forged = [exposure | {"unit_id": f"forged {exposure['unit_id']}"} for exposure in exposures_and_outcomes(event, 30)]
+    assert browser.send(batch(forged)).status_code == 200
+    worker.archive()
+    report = server("GET", "/v1/experiments/ai-entry/report?refresh=1").json
+    assert sum(arm["n_units"] for arm in report["arms"]) == 20
+    assert next(c for c in report["checks"] if c["code"] == "unverified_exposures")["message"]["args"] == {"n": 30}
+
+
+def test_what_people_do_after_the_end_does_not_count(running, admin, server, worker, event, batch):
+    server.send(batch(exposures_and_outcomes(event, 20)))
+    worker.archive()
+    admin("POST", "/v1/experiments/ai-entry/ship", json={"variant": "summary"})
+    report = server("GET", "/v1/experiments/ai-entry/report?refresh=1").json
+    (accepted,) = report["metrics"]
+    # Every window was still open at the end, so nobody may count, however much time goes by.
+    assert {(arm["n_units"], arm["pending"]) for arm in accepted["arms"]} == {(0, 10)}
