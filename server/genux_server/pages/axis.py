@@ -9,6 +9,7 @@ __all__ = ["Axis", "IntervalMark", "interval_axis", "interval_mark", "nice_axis"
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MOST_TIMES_MIDDLE = 3.0
+_SMALLEST = 1e-280
 
 
 class Axis(msgspec.Struct, frozen=True):
@@ -47,8 +48,9 @@ class IntervalMark(msgspec.Struct, frozen=True):
 
 def nice_axis(low: float, high: float, *, n_ticks: int = 5) -> Axis:
     """An axis over at least `low` to `high` whose ticks are round numbers, about `n_ticks` of them."""
-    if not high > low:
-        spread = abs(high) or 1.0
+    size = max(abs(low), abs(high), _SMALLEST)
+    if not high - low > 1e-12 * size:  # a point, as far as doubles can tell
+        spread = size if size > _SMALLEST else 1.0
         low, high = low - spread / 2, high + spread / 2
     rough = (high - low) / max(1, n_ticks - 1)
     power = 10.0 ** math.floor(math.log10(rough))
