@@ -1,7 +1,6 @@
 """Reads what people configure as YAML, and turns an experiment into what the SDK evaluates.
 
-The SDK in local mode, the service and `genux apply` all go through these functions, so that one file means the same
-everywhere.
+The SDK in local mode and the service both go through these functions, so that one file means the same everywhere.
 """
 
 from collections.abc import Mapping
