@@ -155,8 +155,6 @@ class Shipper:
                     segment.release()
 
     def _ship(self, batch: Segment | MemoryBatch) -> None:
-        if batch.n_torn:
-            self._guard.drop("torn", batch.n_torn)
         if batch.lines:
             # Fixed for this batch until it arrives: a try repeated after a lost answer must not report drops twice.
             if batch.batch_id not in self._reports:
@@ -164,13 +162,20 @@ class Shipper:
             response = self._post(batch, self._reports[batch.batch_id])
             if response.status in _POISON:
                 self._guard.put_back(self._reports.pop(batch.batch_id))
+                self._count_torn(batch)
                 self._park(batch, response)
                 return
             self._note(self._reply(response), len(batch.lines))
             del self._reports[batch.batch_id]
+        self._count_torn(batch)
         self._n_failures, self._not_before = 0, 0.0
         if isinstance(batch, Segment):
             batch.discard()
+
+    def _count_torn(self, batch: Segment | MemoryBatch) -> None:
+        """Once the batch is done with: every try reads the same torn lines again."""
+        if batch.n_torn:
+            self._guard.drop("torn", batch.n_torn)
 
     def _post(self, batch: Segment | MemoryBatch, report: dict[str, int]) -> Response:
         head = {"batch_id": batch.batch_id, "sent_at": dt.datetime.now(dt.UTC), "sdk": sdk(), "dropped": report}

@@ -99,6 +99,22 @@ def test_a_batch_keeps_its_id_content_and_report_however_often_it_is_sent(outbox
     assert transport.batches[-1].dropped == {"bad_value": 5}
 
 
+@pytest.mark.parametrize(
+    "answers", [(TransportError("cut"), Response(500, {}, b""), OK), (TransportError("cut"), Response(400, {}, b""))]
+)
+def test_a_torn_line_is_counted_once_however_often_its_batch_is_sent(outbox, shipping, guard, answers):
+    fill(outbox, 2)
+    outbox.rotate()
+    (name,) = segment_names(outbox.directory)
+    with (outbox.directory / name).open("ab") as file:
+        file.write(b'{"type":"event","n"')
+    shipper, _ = shipping(*answers)
+    for _ in answers:
+        shipper.ship(urgent=True)
+    assert guard.dropped["torn"] == 1
+    assert segment_names(outbox.directory) == []
+
+
 def test_rejected_events_are_counted_and_each_code_said_once(outbox, shipping, caplog):
     rejected = [Rejection(index=i, code="bad_type", path="$.value", message="Expected `float`") for i in range(2)]
     fill(outbox, 5)
