@@ -145,7 +145,13 @@ class Client:
         self._start()
         assignment, unit, unit_id = self._decider.decide(key)
         if unit is not None:
-            self._emitter.expose(unit, unit_id, assignment)
+            try:
+                self._emitter.expose(unit, unit_id, assignment)
+            except Exception as error:
+                # Here and not in the decorator: an exposure that cannot be recorded changes no unit's variant.
+                self._guard.failed("expose", error, loses_event=True)
+                if self._guard.strict:
+                    raise
         return assignment
 
     @guarded(_error)

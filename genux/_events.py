@@ -98,7 +98,7 @@ class Emitter:
                     reason=assignment.reason,
                     forced=assignment.forced,
                     surface=variant.surface,
-                    attributes=_jsonable(unit.attributes),
+                    attributes=self._writable(unit.attributes),
                 )
             )
             if not kept:
@@ -124,6 +124,19 @@ class Emitter:
     def forget(self) -> None:
         """Record exposures anew, as a new process would."""
         self._exposed, self._exposed_before = {}, {}
+
+    def _writable(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes that can be written down: one that cannot is counted, and does not cost the exposure."""
+        if not _unwritable(attributes):
+            return dict(attributes)
+        writable: dict[str, Any] = {}
+        for name, value in attributes.items():
+            if why := _unwritable({name: value}):
+                error = UsageError("bad_attribute", f"the attribute {name!a} cannot be written as JSON: {why}")
+                self._guard.failed("exposure", error)
+            else:
+                writable[name] = value
+        return writable
 
     def _remember(self, key: _ExposureKey, exposure_id: str) -> None:
         """Two generations stand in for an LRU: no lock, no bookkeeping on a hit, bounded by twice the limit."""
@@ -164,10 +177,10 @@ def _checked_value(value: Any) -> float:
     return number
 
 
-def _jsonable(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that can be written down: one that cannot must not cost the exposure."""
+def _unwritable(attributes: Mapping[str, Any]) -> str:
+    """Why they are no JSON; empty when they can be written down."""
     try:
         msgspec.json.encode(attributes)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return {name: value for name, value in attributes.items() if isinstance(value, str | int | float | None)}
-    return dict(attributes)
+    except Exception as error:  # noqa: BLE001 encoding runs code of the host's own objects
+        return f"{type(error).__name__}: {error}"
+    return ""

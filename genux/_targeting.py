@@ -120,7 +120,7 @@ def _test(op: str, expected: Any, path: str) -> Test:  # noqa: PLR0911 one retur
     if op == "matches":
         try:
             search = re.compile(expected).search
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError, Warning) as error:  # a warning, where those are errors
             raise SnapshotError(f"{path}: not a regular expression: {error}") from None
         return lambda value: isinstance(value, str) and search(value) is not None
     raise SnapshotError(f"{path}: unknown operator `{op}`")

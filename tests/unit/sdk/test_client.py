@@ -3,14 +3,17 @@ import concurrent.futures
 import contextvars
 import datetime as dt
 import decimal
+import os
 import threading
 import time
 
 import pytest
 
 import genux
-from genux import testing
-from genux.errors import ConfigError, UsageError
+from genux import _client, testing
+from genux.assignment import compile_experiment
+from genux.errors import ConfigError, SnapshotError, UsageError
+from genux.specs import Condition
 from genux.wire import Alias, Exposure, Track
 
 KR = {"country": "KR"}
@@ -202,6 +205,26 @@ def test_an_attribute_that_is_no_json_does_not_cost_the_exposure(gx, service):
     assert service.events[0].attributes == KR
 
 
+def test_of_bad_attributes_only_those_are_left_out_and_counted(gx, service, caplog):
+    bad = {"half": "\ud800", "nested": {"half": ["\ud800"]}, "request": object(), "\ud800": 1}
+    with gx.unit("user-1", **KR, plan=["pro"], **bad):
+        assert gx.variant("ai-entry").reason == "ASSIGNED"
+    assert gx.flush()
+    assert service.events[0].attributes == {**KR, "plan": ["pro"]}
+    assert gx.status().refused == {"bad_attribute": len(bad)}
+    assert gx.status().dropped == {}
+    assert "the attribute 'half' cannot be written as JSON" in caplog.text
+
+
+def test_an_exposure_that_cannot_be_recorded_changes_no_variant(gx, monkeypatch):
+    with gx.unit("user-1", **KR):
+        expected = gx.peek("ai-entry")
+        monkeypatch.setattr(gx._emitter, "emit", lambda _event: 1 / 0)
+        assert gx.variant("ai-entry") == expected
+    assert gx.status().failures == {"expose": 1}
+    assert gx.status().dropped == {"internal_error": 1}
+
+
 def test_a_strict_client_raises_what_others_count(service):
     gx = genux.Client(transport=service, strict=True)
     with pytest.raises(UsageError, match="outside of a unit"):
@@ -291,6 +314,32 @@ def test_a_broken_file_is_said_at_construction_and_never_by_a_measuring_call(mon
     assert "two variants have the same key" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("GENUX_URL", "http://host-\udcff"), ("GENUX_API_KEY", "\udcff"), ("GENUX_DIR", "~/\0")],
+)
+def test_an_environment_that_makes_no_sense_reaches_no_host(monkeypatch, caplog, name, value):
+    monkeypatch.setenv("GENUX_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("os.environ", {**os.environ, name: value})
+    with genux.unit("user-1"):
+        assert genux.variant("e").reason == "NO_SNAPSHOT"
+        genux.track("clicked")
+    assert "the app goes on" in caplog.text
+
+
+@pytest.mark.parametrize("constructor", ["HttpTransport", "SnapshotStore"])
+def test_a_client_that_cannot_be_made_is_replaced_by_one_that_measures_nothing(monkeypatch, tmp_path, constructor):
+    path = tmp_path / "genux.yaml"
+    path.write_text("experiments: 5")
+    monkeypatch.setenv("GENUX_CONFIG", str(path))
+    monkeypatch.setenv("GENUX_URL", "http://127.0.0.1:1")
+    made = getattr(_client, constructor)
+    monkeypatch.setattr(_client, constructor, lambda first, *rest: made(first, *rest) if first is None else 1 / 0)
+    with genux.unit("user-1"):
+        assert genux.variant("e").reason == "NO_SNAPSHOT"
+    assert genux.status().mode == "local"
+
+
 def test_module_functions_act_on_the_client_constructed_last(gx, service):
     with genux.unit("user-1", **KR), genux.feature("reader"):
         genux.variant("ai-entry")
@@ -331,6 +380,23 @@ def test_replies_that_name_the_version_at_hand_fetch_nothing(service, tmp_path, 
             assert gx.flush()
         assert looks.count("GET") == 1
         assert looks.count("POST") == 4
+
+
+@pytest.mark.parametrize("pattern", ["a{99999999999}", "(" * 5_000 + ")" * 5_000, "(a", "[[a]"])
+def test_a_pattern_that_cannot_be_compiled_spoils_no_other_experiment(service, pattern, caplog):
+    import msgspec
+
+    rule = Condition(attribute="country", op="matches", value=pattern)
+    broken = msgspec.structs.replace(service.snapshot.experiments[0], targeting=[[rule]])
+    with pytest.raises(SnapshotError, match=r"targeting\[0\]\[0\]\.value: not a regular expression"):
+        compile_experiment(broken)
+    service.snapshot = msgspec.structs.replace(service.snapshot, experiments=[broken, service.snapshot.experiments[1]])
+    gx = genux.Client(transport=service)
+    assert gx.ready()
+    with gx.unit("user-1", **KR), gx.unit("doc", kind="document"):
+        assert gx.variant("ai-entry").reason == "ERROR"
+        assert gx.variant("layout").reason == "ASSIGNED"
+    assert "not a regular expression" in caplog.text
 
 
 def test_one_broken_experiment_spoils_no_other(service, caplog):
