@@ -205,7 +205,7 @@ class Probe:
                     return False
             elif self.hide_usage:
                 # Asked for usage, servers put `usage: null` into every other chunk; unasked they leave it out.
-                item.__pydantic_fields_set__.discard("usage")
+                item.__pydantic_fields_set__.discard("usage")  # pyright: ignore[reportAttributeAccessIssue] - no dict here
             self.chunks += 1
             self.last = item
             self.last_at = now

@@ -105,11 +105,11 @@ def on_close(response: Any, name: str, listener: Closable) -> None:
         return closed
 
     def close() -> Any:
-        closed = tell(sys._getframe(1))  # noqa: SLF001 - who closes is what tells an end from a departure
+        closed = tell(sys._getframe(1))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - who closes is what tells an end from a departure
         return original() if previous is not None else original(closed)
 
     async def aclose() -> Any:
-        closed = tell(sys._getframe(1))  # noqa: SLF001 - as above
+        closed = tell(sys._getframe(1))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
         closing: Awaitable[Any] = original() if previous is not None else original(closed)
         return await closing
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +95,7 @@ def demo(
 
 
 @contextlib.contextmanager
-def _temporary_folder() -> Iterator[str]:
+def _temporary_folder() -> Generator[str]:
     folder = tempfile.mkdtemp(prefix="genux-demo-")
     try:
         yield folder
@@ -104,7 +104,7 @@ def _temporary_folder() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _model_client() -> "Iterator[openai.OpenAI]":
+def _model_client() -> "Generator[openai.OpenAI]":
     import openai
 
     if "OPENAI_API_KEY" in os.environ:

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ class Service(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def running_service(data: Path, *, port: int = 0) -> Iterator[Service]:
+def running_service(data: Path, *, port: int = 0) -> Generator[Service]:
     """`genux serve` on a folder of its own, stopped at the end.
 
     Raises:
@@ -94,7 +94,7 @@ def running_service(data: Path, *, port: int = 0) -> Iterator[Service]:
 
 
 @contextlib.contextmanager
-def running_model(config: ModelServerConfig) -> Iterator[str]:
+def running_model(config: ModelServerConfig) -> Generator[str]:
     """The local model server in a process of its own, which ends with this one; yields its base URL for a client."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

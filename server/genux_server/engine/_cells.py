@@ -72,7 +72,12 @@ def summarise(
             aggregates |= _aggregates(rows, number, column, capped, anchors)
         for row in rows.group_by(group).agg(**aggregates).to_pyarrow().to_pylist():
             name = f"{segment}={row['segment']}" if segment else ""
-            where = {"variant": row["variant"], "epoch": row["epoch"], "segment": name, "day": row["day"]}
+            where: dict[str, Any] = {
+                "variant": row["variant"],
+                "epoch": row["epoch"],
+                "segment": name,
+                "day": row["day"],
+            }
             arm_counts.append(ArmCount(n_units=row["n_units"], **where))
             cells += [_cell(row, number, column, anchors, where) for number, column in enumerate(columns)]
     metric_order = {column.metric: number for number, column in enumerate(columns)}

@@ -1,6 +1,6 @@
 """The engine's own DuckDB, alive for one computation."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from itertools import count
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ _numbers = count()
 
 
 @contextmanager
-def duckdb_connection() -> Iterator[ibis.BaseBackend]:
+def duckdb_connection() -> Generator[ibis.BaseBackend]:
     """A DuckDB of its own, in memory, with UTC as its time zone; what does not fit spills to a temporary folder."""
     with TemporaryDirectory(prefix="genux-") as folder:
         connection = ibis.duckdb.connect(temp_directory=folder)

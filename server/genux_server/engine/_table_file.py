@@ -6,7 +6,7 @@ import glob
 import gzip
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def require_columns(path: Path, present: Iterable[str], wanted: Iterable[str]) -
 
 
 @contextmanager
-def refused_by_duckdb(path: Path) -> Iterator[None]:
+def refused_by_duckdb(path: Path) -> Generator[None]:
     """Turn what DuckDB says about a file's contents into one sentence.
 
     Raises:

@@ -112,7 +112,7 @@ def facts_from_file(
         if survey.n_rows == 0:
             raise ConfigError(f"{path.name} has a header and no rows.")
         variants = _variants(path, variant, control, survey.variants)
-        kinds = {m.name: kind_of(path, rows, survey, m.name, m.kind) for m in metrics}
+        kinds: dict[str, Kind] = {m.name: kind_of(path, rows, survey, m.name, m.kind) for m in metrics}
         refuse_wrong_values(path, rows, survey, [m.denominator for m in metrics if m.denominator])
         per_unit = stored(_per_unit(rows, metrics, kinds, unit=unit, variant=variant))
         experiment = _experiment(path, variants, metrics, shares or {}, alpha)

@@ -6,7 +6,6 @@ docstring, its output schema from its result's type, so that neither can fall be
 
 import functools
 import inspect
-import operator
 import re
 import textwrap
 import types
@@ -197,7 +196,8 @@ def _input_type(method: str) -> type[msgspec.Struct]:
     fields: list[Any] = []
     for parameter in inspect.signature(function).parameters.values():
         described = msgspec.Meta(description=about.get(parameter.name, ""))
-        kind: Any = operator.getitem(Annotated, (hints[parameter.name], described))
+        annotated: Any = Annotated
+        kind = annotated[hints[parameter.name], described]
         required = parameter.default is inspect.Parameter.empty
         fields.append((parameter.name, kind) if required else (parameter.name, kind, parameter.default))
     return msgspec.defstruct(f"{method}_input", fields, kw_only=True, frozen=True, forbid_unknown_fields=True)
