@@ -44,6 +44,9 @@ class Client:
     Without a url it works in local mode: experiments come from `config`, or everyone gets control; events are counted
     and heard by `genux.testing.recording()`, and kept nowhere.
 
+    With one, the experiments are fetched in the background from construction on, and kept on disk for the next start.
+    Until the first ones are there everyone gets control: on a fresh machine wait for them once with `gx.ready()`.
+
     Args:
         url: address of the service; default `GENUX_URL`.
         api_key: a server key; default `GENUX_API_KEY`.
@@ -104,6 +107,7 @@ class Client:
         wait_seconds = 0.0 if self._delivery is None else snapshot_wait_seconds
         self._decider = Decider(self._snapshots, self._guard, options.forced, wait_seconds)
         _registry.register(self)
+        self._start()
 
     def unit(self, unit_id: str, /, *, kind: str = "user", **attributes: Any) -> Scope[Unit | None]:
         """Everything in the `with` block is done for this unit: a contextvar, so tasks inherit it.
@@ -140,7 +144,7 @@ class Client:
         """The current unit's variant; call it where you render: the unit counts as exposed from now on.
 
         The first exposure of a unit in a process is recorded, repeats are not. Without a unit, a snapshot or such an
-        experiment the answer is control, with the reason, counted.
+        experiment the answer is control, with the reason, counted; `gx.ready()` waits for the first snapshot.
         """
         self._start()
         assignment, unit, unit_id = self._decider.decide(key)

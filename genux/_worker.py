@@ -1,6 +1,8 @@
-"""The one background thread: looks for snapshots, ships the outbox. Started by the first event, never by an import."""
+"""The one background thread: looks for snapshots, ships the outbox. Started by a client, never by an import."""
 
+import os
 import threading
+from importlib import import_module
 
 from genux._guard import Guard
 from genux._shipper import Shipper
@@ -8,6 +10,11 @@ from genux._snapshot import SnapshotStore
 from genux._transport import Transport
 
 __all__ = ["Worker"]
+
+# A fork in the middle of another thread's import leaves the module locked for ever in the child; a server that makes
+# its client and then forks its workers would meet just that moment.
+_loading = threading.Lock()
+os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
 
 
 class Worker:
@@ -40,7 +47,7 @@ class Worker:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """In a child no thread runs; the next event starts one."""
+        """In a child no thread runs; the next variant or event starts one."""
         self._start_lock = threading.Lock()
         self._changed = threading.Condition()  # re-entrant: a SIGTERM handler may flush in the middle of a flush
         self._asked: int = 0
@@ -81,6 +88,8 @@ class Worker:
                 self._changed.wait_for(lambda: not self.started, timeout_seconds)
 
     def _run(self) -> None:
+        with _loading:
+            _load()
         while True:
             with self._changed:
                 urgent = self._asked
@@ -109,3 +118,9 @@ class Worker:
 
     def _ship(self, *, urgent: bool) -> None:
         self._shipper.ship(urgent=urgent)
+
+
+def _load() -> None:
+    """What the first request would import: here and not in the constructor, which a host waits for."""
+    for name in ("encodings.idna", "http.client", "logging"):
+        import_module(name)

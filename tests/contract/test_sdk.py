@@ -98,7 +98,11 @@ def test_importing_genux_loads_nothing_but_itself():
 
 
 @pytest.mark.parametrize(
-    "statement", ["import genux; genux.Client(url='http://x', api_key='k')", "import genux.testing"]
+    "statement",
+    [
+        "import genux, genux._worker as w; w._loading.acquire(); genux.Client('http://x', 'k', exit_flush_seconds=0)",
+        "import genux.testing",
+    ],
 )
 def test_a_client_loads_nothing_heavy(statement):
     roots = {name.split(".")[0] for name in loaded_by(statement)}
@@ -123,9 +127,19 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
         _ = genux.varient
 
 
-def test_constructing_a_client_starts_no_thread_and_makes_no_folder(tmp_path):
+def test_importing_starts_no_thread_and_a_client_in_local_mode_neither():
     code = (
-        "import threading, genux, os, sys; gx = genux.Client('http://127.0.0.1:1', 'k', directory=sys.argv[1]);"
-        "assert threading.active_count() == 1; assert not os.path.exists(sys.argv[1])"
+        "import threading, genux, genux.llm, genux.testing; genux.unit; assert threading.active_count() == 1;"
+        "genux.Client(); assert threading.active_count() == 1"
+    )
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)
+
+
+def test_constructing_a_client_waits_for_no_network_and_makes_no_folder(tmp_path):
+    code = (
+        "import socket, genux, os, sys; silent = socket.create_server(('127.0.0.1', 0));"
+        "url = f'http://127.0.0.1:{silent.getsockname()[1]}';"
+        "gx = genux.Client(url, 'k', directory=sys.argv[1], exit_flush_seconds=0);"
+        "silent.settimeout(20); silent.accept(); assert not os.path.exists(sys.argv[1])"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "outbox")], check=True)

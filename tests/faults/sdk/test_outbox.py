@@ -96,6 +96,24 @@ assert gx.flush(20), gx.status()
     assert_all_arrived_once(service, 3_500)
 
 
+def test_a_server_that_forks_right_after_making_its_client_has_workers_that_assign(service, host):
+    forked = host(
+        """
+        for _ in range(8):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(30)
+                ok = gx.ready(20)
+                with gx.unit("user-1"):
+                    ok = ok and gx.variant("ai-entry").reason == "ASSIGNED"
+                os._exit(not (ok and gx.flush(20)))
+            assert os.waitpid(pid, 0)[1] == 0
+        """
+    )
+    assert forked.returncode == 0, forked.err
+    assert len(service.events) == 8
+
+
 def test_children_of_a_killed_parent_take_over_its_shipping(service, host):
     process = host(
         TRACK

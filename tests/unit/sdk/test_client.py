@@ -414,6 +414,15 @@ def test_one_broken_experiment_spoils_no_other(service, caplog):
     assert "the shares sum to 1.1, not 1" in caplog.text
 
 
+def test_the_first_snapshot_is_fetched_before_anyone_asks_for_a_variant(service):
+    gx = genux.Client(transport=service)
+    deadline = time.monotonic() + 20
+    while not gx.status().snapshot_version and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with gx.unit("user-1", **KR):
+        assert gx.variant("ai-entry").reason == "ASSIGNED"
+
+
 def test_the_first_variant_may_wait_for_the_first_snapshot_once(service):
     gx = genux.Client(transport=service, snapshot_wait_seconds=5)
     with gx.unit("user-1", **KR):
