@@ -3,6 +3,7 @@
 `python -m genux.doctor`, or `genux doctor` where the server package is installed.
 """
 
+import contextlib
 import datetime as dt
 import os
 import sys
@@ -81,6 +82,7 @@ def diagnose(
         findings += _service(transport or HttpTransport(options.url, _TIMEOUT_SECONDS), options.api_key)
         findings += _snapshot(options.directory)
         findings += _outbox(options.directory)
+        findings += _stranded(options.directory)
     if status is not None:
         findings += _losses(status)
     return findings
@@ -212,6 +214,26 @@ def _outbox(directory: Path) -> Iterator[Finding]:
         message = f"{len(parked)} batches that the service refused for good are in {directory / PARKED}"
         advice = "upgrade service or SDK, then move them back one folder; or delete them"
         yield Finding(code="parked", status="problem", message=message, advice=advice)
+
+
+def _stranded(directory: Path) -> Iterator[Finding]:
+    """Outboxes of other urls and keys beside this one: a key that was rotated leaves its last events in one."""
+    with contextlib.suppress(OSError):
+        for other in sorted(directory.parent.iterdir()):
+            waiting = segment_names(other)
+            if other == directory or not waiting:
+                continue
+            age_seconds = max(0.0, time.time() - _made_at(waiting[0]))
+            message = (
+                f"{other}: {len(waiting)} batches, {used_bytes(other)} bytes, the oldest {age_seconds:.0f} s old, "
+                "recorded under another url or key, wait for an app that uses those"
+            )
+            advice = (
+                "was the key rotated? Run an app once with the old one while the service takes it; or, when both keys "
+                f"are of the same project and environment, stop the apps that use the old one and move {other}/*.jsonl "
+                f"to {directory}"
+            )
+            yield Finding(code="other_outbox", status="warning", message=message, advice=advice)
 
 
 def _losses(status: Status) -> Iterator[Finding]:

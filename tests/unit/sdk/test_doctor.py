@@ -13,7 +13,8 @@ from genux.errors import TransportError
 
 
 class Answering:
-    def __init__(self, status=200, kind="server", skew_seconds=0.0, body=None):
+    def __init__(self, status=200, kind="server", skew_seconds=0.0, body=None, key="k"):
+        self.key = key
         at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=skew_seconds)
         whoami = {"project": "shop", "environment": "prod", "kind": kind, "server_time": at.isoformat()}
         self.response = Response(
@@ -21,7 +22,7 @@ class Answering:
         )
 
     def send(self, method, path, body, headers):
-        assert (method, path, headers) == ("GET", "/v1/whoami", {"Authorization": "Bearer k"})
+        assert (method, path, headers) == ("GET", "/v1/whoami", {"Authorization": f"Bearer {self.key}"})
         return self.response
 
 
@@ -117,6 +118,31 @@ def test_an_old_batch_means_that_nobody_ships(tmp_path):
     (directory / f"{stamp[:8]}-{stamp[8:]}-7000-8000-000000000000.jsonl").write_text("{}\n")
     outbox = found(transport=Answering())["outbox"]
     assert (outbox.status, "the oldest 4000 s old" in outbox.message) == ("warning", True)
+
+
+def test_events_stranded_by_a_rotated_key_are_told_and_may_be_moved(service, tmp_path):
+    service.reachable = False
+    old = genux.Client(transport=service, api_key="old", exit_flush_seconds=0)
+    with old.unit("user-1"):
+        old.track("clicked")
+    old.close()
+    (folder,) = (tmp_path / "outbox").iterdir()
+    finding = found(transport=Answering())["other_outbox"]
+    assert finding.status == "warning"
+    assert (
+        f"{folder}: 1 batches, {sum(path.stat().st_size for path in folder.glob('*.jsonl'))} bytes" in finding.message
+    )
+    assert "other_outbox" not in found(transport=Answering(key="old"), api_key="old")
+    service.reachable = True
+    new = genux.Client(transport=service, api_key="k")
+    with new.unit("user-2"):
+        new.track("clicked")
+    assert new.flush()
+    for segment in folder.glob("*.jsonl"):
+        segment.rename(new._delivery.outbox.directory / segment.name)
+    assert new.flush()
+    assert sorted(event.unit_id for event in service.events) == ["user-1", "user-2"]
+    assert "other_outbox" not in found(transport=Answering())
 
 
 def test_what_a_process_lost_is_a_problem(gx):
