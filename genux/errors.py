@@ -42,7 +42,7 @@ class UsageError(GenuxError):
     """A measuring call was given something unusable. Counted and logged; raised by a client with `strict=True` only.
 
     Attributes:
-        code: what `Status.dropped` counts it under, such as `bad_value`.
+        code: what `Status.dropped` or `Status.refused` counts it under, such as `bad_value`.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from genux.errors import UsageError
 from genux.llm._exchange import Exchange, Meter
 from genux.llm._recorder import Recorder
 
@@ -50,11 +51,11 @@ def _measure(client: Any, recorder: Recorder, *, provider: str, stream_usage: bo
     if _METER in getattr(client, "__dict__", {}):
         return
     if "openai" not in sys.modules:
-        raise TypeError(f"not an OpenAI client: {type(client).__name__}")
+        raise UsageError("not_openai", f"not an OpenAI client but {type(client).__name__}; returned untouched")
     import openai
 
     if not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
-        raise TypeError(f"not an OpenAI client: {type(client).__name__}")
+        raise UsageError("not_openai", f"not an OpenAI client but {type(client).__name__}; returned untouched")
     if not provider and isinstance(client, openai.AzureOpenAI | openai.AsyncAzureOpenAI):
         provider = "azure"
     asynchronous = isinstance(client, openai.AsyncOpenAI)

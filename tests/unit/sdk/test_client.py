@@ -4,6 +4,7 @@ import contextvars
 import datetime as dt
 import decimal
 import os
+import sys
 import threading
 import time
 
@@ -234,6 +235,19 @@ def test_a_strict_client_raises_what_others_count(service):
     assert gx.status().dropped == {"no_unit": 1}
 
 
+@pytest.mark.parametrize("loaded", [True, False])
+def test_what_is_no_openai_client_is_returned_untouched_and_called_that(gx, caplog, monkeypatch, loaded):
+    if loaded:
+        pytest.importorskip("openai")
+    else:
+        monkeypatch.delitem(sys.modules, "openai", raising=False)
+    for other in (object(), 5, "text", type("Slotted", (), {"__slots__": ()})()):
+        assert gx.wrap(other) is other
+    assert gx.status().refused == {"not_openai": 4}
+    assert gx.status().failures == {}
+    assert "wrap: not an OpenAI client but object; returned untouched" in caplog.text
+
+
 def test_a_fault_of_ours_is_counted_and_the_host_goes_on(gx, monkeypatch):
     monkeypatch.setattr(gx._emitter, "track", lambda *_: 1 / 0)
     with gx.unit("user-1"):
@@ -419,6 +433,7 @@ def test_the_first_snapshot_is_fetched_before_anyone_asks_for_a_variant(service)
     deadline = time.monotonic() + 20
     while not gx.status().snapshot_version and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert gx.status().snapshot_version
     with gx.unit("user-1", **KR):
         assert gx.variant("ai-entry").reason == "ASSIGNED"
 
