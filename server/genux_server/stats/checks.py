@@ -44,7 +44,7 @@ def _splits(frame: Frame) -> list[Check]:
     planned = frame.epoch_shares()
     # An epoch that nobody described is judged by the spec's shares rather than not at all.
     shares = {number: planned.get(number, frame.spec_shares) for number in frame.counts}
-    checks = [_split(frame, "srm", list(shares), shares, _SRM_ALPHA)]
+    checks = [_split(frame, "srm", sorted(shares), shares, _SRM_ALPHA)]
     if checks[0].status in {"warn", "fail"} and (source := _split_source(frame, shares)):
         checks.append(source)
     if len(shares) > 1:
@@ -163,7 +163,8 @@ def _drift(frame: Frame) -> Check:
         if not row.segment and row.variant in frame.labels:
             cell = table[row.epoch][row.day]
             cell[row.variant] = cell.get(row.variant, 0) + row.n_units
-    statistic, df = 0.0, 0
+    terms: list[float] = []
+    df = 0
     for days in table.values():
         kept = [[day.get(key, 0) for key in frame.variants] for day in days.values() if sum(day.values()) >= 20]
         columns = [sum(column) for column in zip(*kept, strict=True)]
@@ -173,13 +174,11 @@ def _drift(frame: Frame) -> Check:
         whole = sum(columns)
         for day in kept:
             size = sum(day)
-            statistic += math.fsum(
-                (day[i] - size * columns[i] / whole) ** 2 / (size * columns[i] / whole) for i in arms
-            )
+            terms += [(day[i] - size * columns[i] / whole) ** 2 / (size * columns[i] / whole) for i in arms]
         df += (len(kept) - 1) * (len(arms) - 1)
     if df == 0:
         return Check(code="exposure_drift", status="ok", threshold=_RARE, message=message("drift_ok"))
-    p = float(special.chdtrc(df, statistic))
+    p = float(special.chdtrc(df, math.fsum(terms)))
     if p >= _RARE:
         return Check(code="exposure_drift", status="ok", value=p, threshold=_RARE, message=message("drift_ok"))
     return Check(
