@@ -71,16 +71,16 @@ def _outbox_directory(base: str | Path, url: str, api_key: str) -> Path:
     scope = blake2b(f"{url}\0{api_key}".encode(), digest_size=8).hexdigest()
     # os.path and not pathlib: a home that is unknown or may not be looked into is no reason to raise.
     if base:
-        return Path(os.path.expanduser(base)) / scope  # noqa: PTH111
-    state = os.path.expanduser(os.environ.get("XDG_STATE_HOME") or "~/.local/state")  # noqa: PTH111
-    if os.path.isabs(state) and os.access(nearest_folder(Path(state)), os.W_OK):  # noqa: PTH117
+        return Path(os.path.expanduser(base)) / scope  # noqa: PTH111  as said above
+    state = os.path.expanduser(os.environ.get("XDG_STATE_HOME") or "~/.local/state")  # noqa: PTH111  as said above
+    if os.path.isabs(state) and os.access(nearest_folder(Path(state)), os.W_OK):  # noqa: PTH117  as said above
         return Path(state) / "genux" / scope
     return _temporary_base() / scope
 
 
 def nearest_folder(path: Path) -> Path:
     """The path, or the closest of its parents that is there and may be seen."""
-    return next((folder for folder in (path, *path.parents) if os.path.exists(folder)), Path("/"))  # noqa: PTH110
+    return next((folder for folder in (path, *path.parents) if os.path.exists(folder)), Path("/"))  # noqa: PTH110  one that may not be looked into is not there
 
 
 def _temporary_base() -> Path:

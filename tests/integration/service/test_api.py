@@ -1,3 +1,4 @@
+import datetime as dt
 import re
 
 import msgspec
@@ -388,10 +389,14 @@ def test_what_a_public_browser_key_sends_is_left_out_and_counted(running, server
     assert next(c for c in report["checks"] if c["code"] == "unverified_exposures")["message"]["args"] == {"n": 30}
 
 
-def test_what_people_do_after_the_end_does_not_count(running, admin, server, worker, event, batch):
+def test_what_people_do_after_the_end_does_not_count(running, admin, server, worker, event, batch, monkeypatch):
+    from genux_server.service import reports
+
+    now = reports.utcnow
     server.send(batch(exposures_and_outcomes(event, 20)))
     worker.archive()
     admin("POST", "/v1/experiments/ai-entry/ship", json={"variant": "summary"})
+    monkeypatch.setattr(reports, "utcnow", lambda: now() + dt.timedelta(hours=1))
     report = server("GET", "/v1/experiments/ai-entry/report?refresh=1").json
     (accepted,) = report["metrics"]
     # Every window was still open at the end, so nobody may count, however much time goes by.
