@@ -11,6 +11,10 @@ from genux_server.model import Moments
 __all__ = ["comoment", "covariance", "mean_of", "merge", "moments_from_arrays", "total_of"]
 
 
+_ULPS_OF_A_SUM = 8
+"""Rounding that n times a merged mean can carry: the anchor's, the shifts' and the product's, in ulps of the sum."""
+
+
 def moments_from_arrays(values: Mapping[str, npt.ArrayLike]) -> Moments:
     """Moments of one batch of units.
 
@@ -116,8 +120,16 @@ def mean_of(moments: Moments, component: str) -> float:
 
 
 def total_of(moments: Moments, component: str) -> float:
-    """Sum of one component over the units."""
-    return moments.n * mean_of(moments, component)
+    """Sum of one component over the units.
+
+    A mean is rounded, and n times it misses a count of conversions by some ulps: a sum that close to a whole number
+    is that number, so that a report says 53 people and not 53.00000000000001.
+    """
+    total = moments.n * mean_of(moments, component)
+    if not abs(total) < 2**53:  # every such float is whole, or none at all
+        return total
+    nearest = float(round(total))
+    return nearest if abs(total - nearest) <= _ULPS_OF_A_SUM * math.ulp(total) else total
 
 
 def comoment(moments: Moments, first: str, second: str) -> float:

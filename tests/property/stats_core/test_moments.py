@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genux_server.model import Moments
 from genux_server.stats.moments import comoment, covariance, mean_of, merge, moments_from_arrays, total_of
 
 EPS = np.finfo(float).eps
@@ -64,6 +65,16 @@ def test_merging_is_associative_up_to_rounding(parts, cut):
     if flat.n > 1:
         scale = abs(mean_of(flat, "y")) + math.sqrt(abs(comoment(flat, "y", "y")))
         assert close(mean_of(nested, "y"), mean_of(flat, "y"), scale)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 100_000), st.floats(0, 1)), min_size=1, max_size=40))
+def test_the_sum_of_whole_numbers_is_whole(days):
+    counts = [(n, int(n * share)) for n, share in days]
+    parts = [
+        Moments(n=n, components=("y",), mean=(k / n,), comoments=(0.0,), minimum=0.0, maximum=1.0) for n, k in counts
+    ]
+    assert total_of(merge(parts), "y") == sum(k for _, k in counts)
 
 
 def test_an_offset_of_a_thousand_million_costs_no_precision():
