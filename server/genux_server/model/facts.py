@@ -196,6 +196,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         multi_variant_units: units seen in two or more variants: excluded, counted, by the variant first seen.
         forced_exposures, unknown_variant_exposures, duplicate_events: left out, counted.
         other_kind_exposures: of another kind of unit than the experiment's: left out, counted.
+        given_up_events: events of this environment that SDKs had to give up while the experiment ran, by reason.
+        refused_events: those that the service refused, by code.
         assigned_not_exposed: by variant, where the SDK reported it.
         remarks: what else a reader must know of the data, such as values that were missing.
         one_look: True where the data is looked at once (`genux analyze`), so that a plain test is valid.
@@ -214,6 +216,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     unknown_variant_exposures: int = 0
     other_kind_exposures: int = 0
     duplicate_events: int = 0
+    given_up_events: dict[str, int] = msgspec.field(default_factory=dict)
+    refused_events: dict[str, int] = msgspec.field(default_factory=dict)
     calls: list[CallFacts] = msgspec.field(default_factory=list)
     funnel: list[FunnelCount] = msgspec.field(default_factory=list)
     outliers: list[Outlier] = msgspec.field(default_factory=list)

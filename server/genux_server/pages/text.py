@@ -164,6 +164,7 @@ def check_name(code: str) -> str:
         "multi_variant": gettext("Units in two variants"),
         "exposure_drift": gettext("Split over time"),
         "data_gap": gettext("Gaps"),
+        "lost_events": gettext("Lost events"),
         "little_data": gettext("Amount of data"),
         "twyman": gettext("Plausibility"),
         "novelty": gettext("Novelty"),

@@ -14,7 +14,7 @@ from genux_server.config import Config
 from genux_server.service.body import inflate
 from genux_server.service.scope import Scope, utcnow
 from genux_server.service.verdicts import judge
-from genux_server.store import Store, inbox
+from genux_server.store import Store, inbox, losses
 
 __all__ = ["MAX_EVENTS", "Ingest", "RejectedEvent", "list_rejected"]
 
@@ -92,7 +92,7 @@ class Ingest:
             )
             if is_new and rejected:
                 refused = [
-                    inbox.Refused(
+                    losses.Refused(
                         position=each.index,
                         code=each.code,
                         path=each.path.replace("\0", "\N{REPLACEMENT CHARACTER}"),
@@ -101,7 +101,7 @@ class Ingest:
                     )
                     for each in rejected
                 ]
-                inbox.add_rejected(
+                losses.add_rejected(
                     connection,
                     refused,
                     project_id=scope.project_id,
@@ -110,7 +110,7 @@ class Ingest:
                     received_at=received_at,
                 )
             if is_new and dropped:
-                inbox.add_dropped(
+                losses.add_dropped(
                     connection,
                     dropped,
                     project_id=scope.project_id,
@@ -148,7 +148,9 @@ def list_rejected(
 ) -> Sequence[RejectedEvent]:
     """The environment's refused events, newest first; `before_id` goes on where a page ended."""
     with store.inbox_reading() as connection:
-        rows = inbox.list_rejected(connection, scope.project_id, scope.environment_id, before_id=before_id, limit=limit)
+        rows = losses.list_rejected(
+            connection, scope.project_id, scope.environment_id, before_id=before_id, limit=limit
+        )
     return [
         RejectedEvent(
             id=row.id,

@@ -15,7 +15,7 @@ from genux_server.service import experiments as verbs
 from genux_server.service.experiments import ExperimentView
 from genux_server.service.plain import plain
 from genux_server.service.scope import Scope, not_found, utcnow
-from genux_server.store import Store, experiments, inbox, lease
+from genux_server.store import Store, experiments, inbox, lease, losses
 from genux_server.store.control import Experiment, StoredReport
 
 if TYPE_CHECKING:
@@ -131,6 +131,11 @@ def _compute(
         epochs=definition.view.epochs,
         as_of=min(now, row.ended_at or now),  # what people do after it ended, they do with another variant
     )
+    with store.inbox_reading() as connection:
+        given_up, refused = losses.lost(
+            connection, scope.project_id, scope.environment_id, row.started_at or now, row.ended_at or now
+        )
+    facts = msgspec.structs.replace(facts, given_up_events=given_up, refused_events=refused)
     report = build_report(facts, generated_at=now)
     with store.writing() as session:
         experiments.add_report(

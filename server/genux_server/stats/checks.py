@@ -35,6 +35,8 @@ def health_checks(frame: Frame, analysed: Sequence[Analysed]) -> list[Check]:
     checks += twyman(frame, analysed)
     if analysed and (trend := novelty(frame, analysed[0])):
         checks.append(trend)
+    if not frame.facts.one_look:
+        checks.append(_lost(frame))
     checks.append(_excluded(frame))
     return checks + [Check(code=remark.code, status="warn", message=remark) for remark in frame.facts.remarks]
 
@@ -200,6 +202,16 @@ def _gaps(frame: Frame) -> Check:
     first = (after_gaps[0] + dt.timedelta(days=1)).isoformat()
     text = message("gap_found", n=n, day=first)
     return Check(code="data_gap", status="warn", value=float(n), message=text, advice=message("gap_advice"))
+
+
+def _lost(frame: Frame) -> Check:
+    given_up, refused = frame.facts.given_up_events, frame.facts.refused_events
+    n = sum(given_up.values()) + sum(refused.values())
+    if not n:
+        return Check(code="lost_events", status="ok", value=0.0, message=message("lost_none"))
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted((given_up | refused).items()))
+    text = message("lost_some", given_up=sum(given_up.values()), refused=sum(refused.values()), reasons=reasons)
+    return Check(code="lost_events", status="warn", value=float(n), message=text, advice=message("lost_advice"))
 
 
 def _excluded(frame: Frame) -> Check:

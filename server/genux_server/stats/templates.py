@@ -263,6 +263,15 @@ TEMPLATES: Mapping[str, str] = {
         "The effect changes with the day of first exposure ({slope:effect} a day): people may be getting used to it."
     ),
     "novelty_advice": "Let the experiment run until the effect of the later days is stable, and judge by those.",
+    "lost_none": "No event was given up by an SDK or refused by the service.",
+    "lost_some": (
+        "While the experiment ran, SDKs gave up {given_up:count} events before they arrived, and the service refused "
+        "{refused:count} ({reasons})."
+    ),
+    "lost_advice": (
+        "Run `genux doctor` where the app runs; if one surface tracks more than another, losses do not hit the arms "
+        "alike."
+    ),
     "excluded_ok": (
         "{forced:count} forced exposures, {unknown:count} of unknown variants, {other_kind:count} of another kind of "
         "unit and {duplicates:count} duplicate events were left out."

@@ -1,27 +1,22 @@
 """The inbox's verbs: keep a batch once, hand its rows to the lake once, remember that it was there."""
 
 import datetime as dt
-from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from genux_server.model import LakeVersions
-from genux_server.store.inbox_tables import DroppedCount, InboxBatch, LakeScope, LakeState, RejectedEvent
+from genux_server.store.inbox_tables import InboxBatch, LakeScope, LakeState
 
 __all__ = [
     "Backlog",
     "ClaimedBatch",
-    "Refused",
     "add_batch",
-    "add_dropped",
-    "add_rejected",
     "backlog",
     "claim",
     "lake_versions",
     "last_batch_id",
-    "list_rejected",
     "oldest_waiting_at",
     "publish",
     "purge_tombstones",
@@ -47,16 +42,6 @@ class ClaimedBatch(msgspec.Struct, frozen=True):
     received_at: dt.datetime
     trust: str
     sdk: str
-    body: bytes
-
-
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """A refused event: which of its batch, why, and its first bytes."""
-
-    position: int
-    code: str
-    path: str
-    message: str
     body: bytes
 
 
@@ -94,57 +79,6 @@ def add_batch(  # noqa: PLR0913  # one argument per column
         "archived_at": received_at if body is None else None,
     }
     return connection.execute(_ADD_BATCH[connection.dialect.name], values).first() is not None
-
-
-def add_rejected(
-    connection: sa.Connection,
-    events: Sequence[Refused],
-    *,
-    project_id: int,
-    environment_id: int,
-    batch_id: str,
-    received_at: dt.datetime,
-) -> None:
-    """Keep what was refused, so that somebody can see and mend it."""
-    connection.execute(
-        sa.insert(RejectedEvent),
-        [
-            msgspec.structs.asdict(event)
-            | {
-                "project_id": project_id,
-                "environment_id": environment_id,
-                "batch_id": batch_id,
-                "received_at": received_at,
-            }
-            for event in events
-        ],
-    )
-
-
-def add_dropped(
-    connection: sa.Connection,
-    counts: dict[str, int],
-    *,
-    project_id: int,
-    environment_id: int,
-    sdk: str,
-    received_at: dt.datetime,
-) -> None:
-    """Keep what an SDK says it gave up, by reason."""
-    connection.execute(
-        sa.insert(DroppedCount),
-        [
-            {
-                "project_id": project_id,
-                "environment_id": environment_id,
-                "sdk": sdk,
-                "reason": reason,
-                "n_events": n_events,
-                "received_at": received_at,
-            }
-            for reason, n_events in counts.items()
-        ],
-    )
 
 
 def backlog(connection: sa.Connection) -> Backlog:
@@ -267,19 +201,3 @@ def unarchived_up_to(connection: sa.Connection, project_id: int, last_id: int) -
 def purge_tombstones(connection: sa.Connection, before: dt.datetime) -> int:
     """Forget batches archived before a moment; how many. No outbox may still hold one of them."""
     return connection.execute(sa.delete(InboxBatch).where(InboxBatch.archived_at < before)).rowcount
-
-
-def list_rejected(
-    connection: sa.Connection, project_id: int, environment_id: int, *, before_id: int | None, limit: int
-) -> Sequence[sa.Row[tuple[RejectedEvent]]]:
-    """Refused events of an environment, newest first; `before_id` goes on where a page ended."""
-    table = RejectedEvent.__table__
-    query = (
-        sa.select(table)
-        .where(RejectedEvent.project_id == project_id, RejectedEvent.environment_id == environment_id)
-        .order_by(RejectedEvent.id.desc())
-        .limit(limit)
-    )
-    if before_id is not None:
-        query = query.where(RejectedEvent.id < before_id)
-    return connection.execute(query).all()

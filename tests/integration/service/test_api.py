@@ -363,6 +363,16 @@ def test_an_unchanged_lake_is_not_read_again_and_a_changed_one_is(
     assert server("GET", path).json["question"] == "Which?"
 
 
+def test_a_report_says_what_never_arrived(running, server, worker, event, batch):
+    server.send(batch([event(name="")]))
+    server.send(batch(exposures_and_outcomes(event, 4), dropped={"outbox_full": 9}))
+    worker.archive()
+    report = server("GET", "/v1/experiments/ai-entry/report?refresh=1").json
+    check = next(check for check in report["checks"] if check["code"] == "lost_events")
+    assert (check["status"], check["value"]) == ("warn", 10)
+    assert check["message"]["args"] == {"given_up": 9, "refused": 1, "reasons": "outbox_full 9, schema 1"}
+
+
 def test_a_draft_has_no_report(admin):
     admin("POST", "/v1/experiments", json=EXPERIMENT)
     reply = admin("GET", "/v1/experiments/ai-entry/report")

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from genux.specs import ExperimentSpec, Measure, MetricSpec, VariantSpec
 from genux_server import migrate
 from genux_server.service import bootstrap, experiments, metrics
-from genux_server.store import Store, inbox
+from genux_server.store import Store, inbox, losses
 from genux_server.store.control import ControlBase
 from genux_server.store.inbox_tables import InboxBase
 
@@ -41,9 +41,9 @@ def fill(store, config):
             body_bytes=2,
             body=b"[]",
         )
-        refused = inbox.Refused(position=0, code="schema", path="$", message="no", body=b"{}")
-        inbox.add_rejected(connection, [refused], **where, batch_id="b" * 36, received_at=now)
-        inbox.add_dropped(connection, {"full": 1}, **where, sdk="", received_at=now)
+        refused = losses.Refused(position=0, code="schema", path="$", message="no", body=b"{}")
+        losses.add_rejected(connection, [refused], **where, batch_id="b" * 36, received_at=now)
+        losses.add_dropped(connection, {"full": 1}, **where, sdk="", received_at=now)
 
 
 def tables(store):

@@ -28,6 +28,7 @@ def test_a_sound_experiment_is_all_quiet(make, answer):
         "little_data",
         "twyman",
         "novelty",
+        "lost_events",
         "excluded",
     }
 
