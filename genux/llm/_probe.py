@@ -6,6 +6,7 @@ first. Every method that the host's stack runs through is guarded: our faults go
 
 import contextvars
 import datetime as dt
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +15,8 @@ from genux.llm._facts import fields_of, is_terminal, tokens_of
 from genux.llm._observed import Observed
 from genux.llm._record import Status, attempt_of, call_of, retried_attempt
 from genux.llm._recorder import CallContext, Recorder
+from genux.observers import CallStarted, current_observers
+from genux.wire import Call
 
 if TYPE_CHECKING:
     from genux.wire import Attempt, Retrieval, Tokens
@@ -42,6 +45,7 @@ class Probe(Observed):
         "feature",
         "finished",
         "http_status",
+        "listeners",
         "parent",
         "prompt",
         "prompt_version",
@@ -78,6 +82,18 @@ class Probe(Observed):
         # Last: where the recorder fails, the probe knows that it never started.
         self.context: CallContext = recorder.call_started(self.call_id) if self.parent is None else self.parent.context
         self.at = self.context.at or dt.datetime.now(dt.UTC)
+        self.listeners: list[Callable[[Call], None]] = []
+        if observers := current_observers():
+            started = CallStarted(
+                call_id=self.call_id,
+                parent_call_id="" if self.parent is None else self.parent.call_id,
+                operation=operation,
+                provider=provider,
+                requested_model=model,
+                assignments=self.context.assignments,
+            )
+            heard = (self.guarded("observer", observer.call_started, started) for observer in observers)
+            self.listeners = [listener for listener in heard if listener is not None]
 
     def enter(self) -> None:
         """Becomes the enclosing call and starts the clock; the last thing before the host's request goes out."""
@@ -173,7 +189,10 @@ class Probe(Observed):
         if parent is not None and not parent.finished:
             parent.attempts.append(attempt_of(self, status, max(now - self.started, 0.0), self.tokens))
         elif parent is None or not parent.covers_streams:
-            self._recorder.call_finished(call_of(self, status, now))
+            call = call_of(self, status, now)
+            self._recorder.call_finished(call)
+            for listener in self.listeners:
+                self.guarded("observer", listener, call)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Itself: it stands where a function would, and a copied call would be counted twice."""
