@@ -6,7 +6,6 @@ first. Every method that the host's stack runs through is guarded: our faults go
 
 import contextvars
 import datetime as dt
-from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,10 +15,11 @@ from genux.llm._observed import Observed
 from genux.llm._record import Status, attempt_of, call_of, retried_attempt
 from genux.llm._recorder import CallContext, Recorder
 from genux.observers import CallStarted, current_observers
-from genux.wire import Call
 
 if TYPE_CHECKING:
-    from genux.wire import Attempt, Retrieval, Tokens
+    from collections.abc import Callable
+
+    from genux.wire import Attempt, Call, Retrieval, Tokens
 
 __all__ = ["Probe", "enclosing", "status_of"]
 
