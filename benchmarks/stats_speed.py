@@ -1,6 +1,6 @@
 """A whole report from summaries, and one comparison beside tea-tasting's and gbstats' on the same table.
 
-python benchmarks/stats_speed.py
+python benchmarks/stats_speed.py [--json PATH]
 
 The peers are installed in virtual environments of their own below `.venv-peers/` (they need different numpy versions).
 A comparison here is a difference of two means with p-value and intervals, from summaries; gbstats' and ours are valid
@@ -10,13 +10,13 @@ at every look, tea-tasting's is a fixed-horizon test, so ours is timed both ways
 import datetime as dt
 import json
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+from _peers import PeerError, released, run
+from _report import SEED, Report, parser, spread
 
 from genux.specs import ExperimentSpec, Measure, MetricSpec, Plan, VariantSpec
 from genux_server.model import ArmCount, Cell, Epoch, Facts
@@ -30,7 +30,6 @@ N_METRICS, N_VARIANTS, N_DAYS, N_SEGMENTS = 20, 4, 30, 50
 UNITS_PER_CELL = 40
 REPEATS = 7
 NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
-PEERS = Path(__file__).parents[1] / ".venv-peers"
 
 TEA_TASTING = """
 import json, sys, time
@@ -65,7 +64,7 @@ print(json.dumps(times))
 
 
 def table() -> Facts:
-    rng = np.random.default_rng(20261122)
+    rng = np.random.default_rng(SEED)
     variants = [f"v{i}" for i in range(N_VARIANTS)]
     metrics = [
         MetricSpec(key=f"m{i}", kind="proportion" if i % 2 == 0 else "mean", numerator=Measure(event=f"e{i}"))
@@ -116,22 +115,23 @@ def timed(step: Callable[[], object], n: int = 1) -> list[float]:
     return times
 
 
-def peer(name: str, snippet: str, arms: str) -> list[float]:
-    python = PEERS / name / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", PEERS / name], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", name], check=True)
-    done = subprocess.run([python, "-c", snippet], input=arms, capture_output=True, text=True, check=True)
-    times: list[float] = json.loads(done.stdout)
-    return times
+def peer(name: str, snippet: str, arms: str) -> Mapping[str, Any]:
+    try:
+        return {"times": run(name, "-c", snippet, stdin=arms), "version": released(name, name)}
+    except PeerError as error:
+        return {"error": str(error)}
 
 
 def main() -> None:
+    asked = parser(__doc__).parse_args()
+    report = Report(__file__)
     facts = table()
-    report = timed(lambda: build_report(facts, generated_at=NOW))
-    print(
-        f"whole report: {N_METRICS} metrics x {N_VARIANTS} variants x {N_DAYS} days x {N_SEGMENTS} segments "
-        f"({len(facts.cells):,} cells): {statistics.median(report):.2f} s CPU (goal: under 1 s)\n"
+    whole_report = timed(lambda: build_report(facts, generated_at=NOW))
+    report.table(
+        f"s of CPU for a whole report (goal: under 1): {N_METRICS} metrics x {N_VARIANTS} variants x {N_DAYS} days x "
+        f"{N_SEGMENTS} segments, {len(facts.cells):,} cells",
+        {"": "", "median": ".2f", "q1": ".2f", "q3": ".2f"},
+        [{"": "genux", **spread(whole_report)}],
     )
 
     whole = [
@@ -141,18 +141,27 @@ def main() -> None:
     control, *treatments = arm_estimates({f"v{i}": moments for i, moments in enumerate(whole)}).values()
     rho2 = tuning(20_000)
     arms = json.dumps([(m.n, m.mean[0], m.comoments[0] / (m.n - 1)) for m in whole])
-    rows = {
-        "genux, Welch and Fieller": timed(lambda: [welch(control, t) for t in treatments], len(treatments)),
-        "genux, valid at every look": timed(
-            lambda: [always_valid(control, t, rho2) for t in treatments], len(treatments)
-        ),
+    measured: dict[str, Mapping[str, Any]] = {
+        "genux, Welch and Fieller": {"times": timed(lambda: [welch(control, t) for t in treatments], len(treatments))},
+        "genux, valid at every look": {
+            "times": timed(lambda: [always_valid(control, t, rho2) for t in treatments], len(treatments))
+        },
         "tea-tasting, Welch and delta": peer("tea-tasting", TEA_TASTING, arms),
         "gbstats, sequential": peer("gbstats", GBSTATS, arms),
     }
-    floor = statistics.median(rows["genux, Welch and Fieller"])
-    print(f"{'one comparison':32}{'us CPU':>10}{'ratio':>8}")
-    for name, times in rows.items():
-        print(f"{name:32}{1e6 * statistics.median(times):10.0f}{statistics.median(times) / floor:8.1f}")
+    floor = statistics.median(measured["genux, Welch and Fieller"]["times"])
+    rows = []
+    for name, row in measured.items():
+        if "error" in row:
+            rows.append({"": name, **row})
+        else:
+            figures = spread([1e6 * seconds for seconds in row["times"]])
+            title = f"{name} ({row['version']})" if "version" in row else name
+            rows.append({"": title, **figures, "ratio": figures["median"] / (1e6 * floor)})
+    report.table(
+        "us of CPU for one comparison", {"": "", "median": ".0f", "q1": ".0f", "q3": ".0f", "ratio": ".1f"}, rows
+    )
+    report.save(asked.json, repeats=REPEATS)
 
 
 if __name__ == "__main__":
