@@ -96,6 +96,10 @@ def on_close(response: Any, name: str, listener: Closable) -> None:
 
     def tell(caller: types.FrameType | None) -> Any:
         closed = reference()
+        if closed is None and caller is not None:
+            # The collector clears weak references before finalisers run; whoever closes has the response at hand.
+            at_hand = caller.f_locals.values()
+            closed = next((value for value in at_hand if getattr(value, "__dict__", {}).get(name) is hook), None)
         by_itself = caller is not None and caller.f_locals.get("self") is closed
         if listener.closing(closed, sys.exception(), by_itself=by_itself) and vars(closed).get(name) is hook:
             if previous is None:
