@@ -3,7 +3,7 @@
 The SDK in local mode and the service both go through these functions, so that one file means the same everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -11,12 +11,20 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
-from genux.assignment import SCHEME, compile_experiment
+from genux._compile import NO_PATHS, Compiler
+from genux._targeting import compile_targeting
 from genux.errors import ConfigError, SnapshotError
-from genux.specs import ConfigFile, ExperimentSpec
-from genux.wire import Snapshot, SnapshotExperiment
+from genux.specs import AssignmentRules, ConfigFile, ExperimentSpec
+from genux.wire import Band, Holdout, Layer, Snapshot, SnapshotExperiment
 
-__all__ = ["load_config", "parse_config", "snapshot_experiment", "snapshot_from_config"]
+__all__ = [
+    "check_snapshot",
+    "load_config",
+    "parse_config",
+    "snapshot_experiment",
+    "snapshot_from_config",
+    "snapshot_rules",
+]
 
 
 class _Loader(yaml.SafeLoader):
@@ -98,20 +106,100 @@ def parse_config(text: str, source: str = "config") -> ConfigFile:
 
 
 def snapshot_from_config(config: ConfigFile) -> Snapshot:
-    """The snapshot of a local file: every experiment runs, epoch 1, its key as salt.
+    """The snapshot of a local file: every experiment runs, epoch 1, its key as salt unless it names one.
 
     Raises:
-        SnapshotError: an experiment contradicts itself; the message names the place.
+        SnapshotError: an experiment contradicts itself or another; the message names the place.
     """
     experiments = [
-        snapshot_experiment(spec, salt=spec.key, path=f"experiments[{index}]")
+        snapshot_experiment(spec, salt=spec.salt or spec.key, path=f"experiments[{index}]")
         for index, spec in enumerate(config.experiments)
     ]
-    digest = blake2b(msgspec.json.encode(experiments, order="sorted"), digest_size=8).hexdigest()
-    return Snapshot(version=f"local-{digest}", experiments=experiments)
+    layers, holdouts = snapshot_rules(config)
+    content = [experiments, layers, holdouts, config.exclusions]
+    snapshot = Snapshot(
+        version=f"local-{blake2b(msgspec.json.encode(content, order='sorted'), digest_size=8).hexdigest()}",
+        layers=layers,
+        holdouts=holdouts,
+        exclusions=config.exclusions,
+        experiments=experiments,
+    )
+    check_snapshot(snapshot)
+    return snapshot
 
 
-def snapshot_experiment(
+def snapshot_rules(rules: AssignmentRules) -> tuple[list[Layer], list[Holdout]]:
+    """What the SDK needs to know of layers and holdouts: their salts written out."""
+    layers = [Layer(key=layer.key, salt=layer.salt or layer.key, scheme=layer.scheme) for layer in rules.layers]
+    holdouts = [
+        Holdout(
+            key=holdout.key,
+            salt=holdout.salt or holdout.key,
+            share=holdout.share,
+            unit_kind=holdout.unit_kind,
+            experiments=holdout.experiments,
+        )
+        for holdout in rules.holdouts
+    ]
+    return layers, holdouts
+
+
+def check_snapshot(snapshot: Snapshot, paths: Mapping[str, str] = NO_PATHS) -> None:
+    """Check that the experiments agree with each other, with the layers and with the holdouts.
+
+    Args:
+        snapshot: everything that is served together.
+        paths: experiment key -> where it stands, for messages; `experiments[0]` and so on for those not in it.
+
+    Raises:
+        SnapshotError: the first contradiction; the message names the place.
+    """
+    by_key = {experiment.key: experiment for experiment in snapshot.experiments}
+    for name, keys in (
+        ("layers", [layer.key for layer in snapshot.layers]),
+        ("holdouts", [holdout.key for holdout in snapshot.holdouts]),
+    ):
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                raise SnapshotError(f"{name}[{index}].key: `{key}` stands twice")
+    compile_targeting(snapshot.exclusions, "exclusions")
+    for index, holdout in enumerate(snapshot.holdouts):
+        for number, key in enumerate(holdout.experiments):
+            place = f"holdouts[{index}].experiments[{number}]"
+            if key not in by_key:
+                raise SnapshotError(f"{place}: there is no experiment `{key}`")
+            if by_key[key].unit_kind != holdout.unit_kind:
+                raise SnapshotError(f"{place}: `{key}` assigns a {by_key[key].unit_kind}, not a {holdout.unit_kind}")
+    compiler = Compiler(snapshot, paths)
+    for key in by_key:
+        compiler.compile(key)
+    _check_layers(snapshot, paths)
+
+
+def _check_layers(snapshot: Snapshot, paths: Mapping[str, str]) -> None:
+    """No part of a layer goes to two experiments; those that ended have given theirs back."""
+    taken: dict[str, list[tuple[float, float, SnapshotExperiment]]] = {}
+    for index, experiment in enumerate(snapshot.experiments):
+        if not experiment.layer or experiment.status not in {"running", "paused"}:
+            continue
+        path = paths.get(experiment.key, f"experiments[{index}]")
+        others = taken.setdefault(experiment.layer, [])
+        for number, (start, end) in enumerate(experiment.layer_ranges):
+            for low, high, other in others:
+                if other.unit_kind != experiment.unit_kind:
+                    raise SnapshotError(
+                        f"{path}.layer: `{other.key}` divides the layer `{experiment.layer}` by {other.unit_kind}, "
+                        f"this one by {experiment.unit_kind}"
+                    )
+                if start < high and low < end:
+                    raise SnapshotError(
+                        f"{path}.layer.ranges[{number}]: {start:g} to {end:g} of the layer `{experiment.layer}` "
+                        f"overlaps with {low:g} to {high:g}, which `{other.key}` takes"
+                    )
+            others.append((start, end, experiment))
+
+
+def snapshot_experiment(  # noqa: PLR0913 what the store keeps beside the spec, by name
     spec: ExperimentSpec,
     *,
     salt: str,
@@ -119,18 +207,20 @@ def snapshot_experiment(
     status: Literal["running", "paused", "stopped", "shipped"] = "running",
     coverage: float | None = None,
     allocation: Mapping[str, float] | None = None,
+    bands: Sequence[Band] = (),
     shipped: str = "",
     path: str = "experiment",
 ) -> SnapshotExperiment:
-    """What the SDK needs to know of an experiment, checked.
+    """What the SDK needs to know of an experiment, checked by itself; `check_snapshot` checks it beside the others.
 
     Args:
         spec: as a person wrote it.
         salt: seeds the hash; the same salt gives the same variants.
-        epoch: counts changes of shares or salt, from 1.
+        epoch: counts changes of shares, from 1.
         status: where the experiment stands.
         coverage: share of eligible units admitted, 0 to 1; the spec's when None.
         allocation: shares per variant key, sum 1; the spec's when None, equal when that is empty too.
+        bands: earlier epochs, oldest first.
         shipped: the variant that everyone gets, with status `shipped`.
         path: where the spec stands, for messages.
 
@@ -147,15 +237,20 @@ def snapshot_experiment(
         status=status,
         epoch=epoch,
         salt=salt,
-        scheme=SCHEME,
+        scheme=spec.scheme,
         unit_kind=spec.unit_kind,
         control=spec.control or keys[0],
         variants=list(spec.variants),
         allocation=[float(shares.get(key, 0.0)) for key in keys] if shares else [1 / len(keys)] * len(keys),
         coverage=spec.coverage if coverage is None else coverage,
+        bands=list(bands),
         targeting=spec.targeting,
         forced_units=spec.forced_units,
+        layer=spec.layer.key if spec.layer is not None else "",
+        layer_ranges=spec.layer.ranges if spec.layer is not None else [],
+        prerequisites=spec.prerequisites,
         shipped=shipped,
     )
-    compile_experiment(experiment, path)
+    alone = msgspec.structs.replace(experiment, layer="", layer_ranges=[], prerequisites=[])
+    Compiler(Snapshot(version="", experiments=[alone]), {spec.key: path}).compile(spec.key)
     return experiment

@@ -9,12 +9,18 @@ import msgspec
 
 __all__ = [
     "CALL_FIELDS",
+    "AssignmentRules",
     "Condition",
     "ConfigFile",
     "ExperimentSpec",
+    "HoldoutSpec",
+    "LayerPart",
+    "LayerSpec",
     "Measure",
     "MetricSpec",
     "Plan",
+    "Prerequisite",
+    "Scheme",
     "Surface",
     "TokenKey",
     "VariantSpec",
@@ -22,6 +28,9 @@ __all__ = [
 
 Surface = Literal["chat", "action", "inline", "none"]
 """How a variant offers the model: an empty box, a one-click action, inline text, or nothing."""
+
+Scheme = Literal["genux-1", "growthbook-1", "growthbook-2"]
+"""How a unit becomes a number, and the number a variant; docs/assignment.md has the formulas."""
 
 CALL_FIELDS = (
     "value",
@@ -146,11 +155,63 @@ class Plan(_Strict, frozen=True, kw_only=True, omit_defaults=True):
     minimum_effect: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
+class Prerequisite(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """Only units that get one of these variants of another experiment of the same kind of unit take part."""
+
+    experiment: Key
+    variants: Annotated[list[Key], msgspec.Meta(min_length=1)]
+
+
+class LayerSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """A way to divide units between experiments that must not meet. `salt` defaults to the key.
+
+    With `scheme` `growthbook-1` it is the GrowthBook namespace called `salt`.
+    """
+
+    key: Key
+    salt: Text = ""
+    scheme: Literal["genux-1", "growthbook-1"] = "genux-1"
+
+
+class LayerPart(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """The part of a layer that an experiment takes: ranges `[start, end)` of 0 to 1."""
+
+    key: Key
+    ranges: Annotated[list[tuple[Share, Share]], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class HoldoutSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """A share of the units of one kind that gets control in the experiments named, or in all; shipped ones too.
+
+    `salt` defaults to the key.
+    """
+
+    key: Key
+    share: Share
+    experiments: list[Key] = msgspec.field(default_factory=list)
+    unit_kind: Name = "user"
+    salt: Text = ""
+
+
+class AssignmentRules(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """What holds for every experiment of an environment.
+
+    `exclusions` is an OR of ANDs of conditions: a unit that matches takes part in no experiment, such as a bot or a
+    colleague.
+    """
+
+    layers: list[LayerSpec] = msgspec.field(default_factory=list)
+    holdouts: list[HoldoutSpec] = msgspec.field(default_factory=list)
+    exclusions: list[list[Condition]] = msgspec.field(default_factory=list)
+
+
 class ExperimentSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
     """An experiment as a person writes it.
 
     `allocation` defaults to equal shares; the first variant is the default control. `targeting` is an OR of ANDs of
-    conditions.
+    conditions. `salt` seeds the hash; left empty it is the key in a local file and under a GrowthBook scheme, and
+    random in the service. `payload_schema` is a JSON Schema that every variant's payload must fit; the service and
+    the command line check it, the SDK never does.
     """
 
     key: Key
@@ -163,6 +224,11 @@ class ExperimentSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
     coverage: Share = 1.0
     targeting: list[list[Condition]] = msgspec.field(default_factory=list)
     forced_units: dict[str, str] = msgspec.field(default_factory=dict)
+    scheme: Scheme = "genux-1"
+    salt: Text = ""
+    layer: LayerPart | None = None
+    prerequisites: list[Prerequisite] = msgspec.field(default_factory=list)
+    payload_schema: dict[str, Any] = msgspec.field(default_factory=dict)
     primary: Text = ""
     secondaries: list[Key] = msgspec.field(default_factory=list)
     guardrails: list[Key] = msgspec.field(default_factory=list)
@@ -170,8 +236,8 @@ class ExperimentSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
     simulated: Text = ""
 
 
-class ConfigFile(_Strict, frozen=True, kw_only=True, omit_defaults=True):
-    """A YAML file of experiments and metrics: `genux.yaml` in local mode."""
+class ConfigFile(AssignmentRules, frozen=True, kw_only=True, omit_defaults=True):
+    """A YAML file of experiments, metrics and what holds for all experiments: `genux.yaml` in local mode."""
 
     metrics: list[MetricSpec] = msgspec.field(default_factory=list)
     experiments: list[ExperimentSpec] = msgspec.field(default_factory=list)

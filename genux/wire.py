@@ -12,18 +12,21 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from genux.specs import Condition, Surface, TokenKey, VariantSpec
+from genux.specs import Condition, Prerequisite, Surface, TokenKey, VariantSpec
 
 __all__ = [
     "SURFACE_EVENTS",
     "Alias",
     "AssignmentRef",
     "Attempt",
+    "Band",
     "Batch",
     "BatchReply",
     "Call",
     "Event",
     "Exposure",
+    "Holdout",
+    "Layer",
     "Reason",
     "Rejection",
     "Retrieval",
@@ -37,6 +40,7 @@ __all__ = [
 MAX_ID_LENGTH = 256
 MAX_NAME_LENGTH = 128
 MAX_TEXT_LENGTH = 2_048
+MAX_UNITS = 16
 
 SURFACE_EVENTS = (
     "surface_shown",
@@ -62,6 +66,8 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Usd = Annotated[str, msgspec.Meta(pattern=r"^-?\d{1,12}(\.\d{1,18})?$")]
 Value = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]
+Units = Annotated[dict[Name, Id], msgspec.Meta(max_length=MAX_UNITS)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Properties = dict[Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)], Any]
 
 Reason = Literal[
@@ -71,6 +77,7 @@ Reason = Literal[
     "NOT_TARGETED",
     "NOT_IN_COVERAGE",
     "EXCLUDED",
+    "PREREQUISITE",
     "SHIPPED",
     "STOPPED",
     "NO_SNAPSHOT",
@@ -82,12 +89,17 @@ Reason = Literal[
 
 
 class _Common(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    """What every event carries. `unit_id` may be empty only on a resumed outcome, whose call names the unit."""
+    """What every event carries. `unit_id` may be empty only on a resumed outcome, whose call names the unit.
+
+    `units` holds the ids of the units of other kinds that it happened in, by kind: the user around a document, say.
+    An experiment on one kind of unit takes `unit_id` where `unit_kind` is that kind, else that kind's id in `units`.
+    """
 
     event_id: Uuid
     at: Time
     unit_id: Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)] = ""
     unit_kind: Name = "user"
+    units: Units = msgspec.field(default_factory=dict)
     properties: Properties = msgspec.field(default_factory=dict)
 
 
@@ -249,11 +261,39 @@ class BatchReply(msgspec.Struct, frozen=True, kw_only=True):
     rejected: list[Rejection] = msgspec.field(default_factory=list)
 
 
+class Band(msgspec.Struct, frozen=True, kw_only=True):
+    """An earlier epoch of an experiment: the units admitted up to `coverage` keep its shares and its number."""
+
+    epoch: Count
+    coverage: Share
+    allocation: list[Share]
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to divide units between experiments that must not meet."""
+
+    key: Name
+    salt: Name
+    scheme: Name = "genux-1"
+
+
+class Holdout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A share of the units of one kind that gets control in `experiments`, or in all when that is empty."""
+
+    key: Name
+    salt: Name
+    share: Share
+    unit_kind: Name = "user"
+    experiments: list[str] = msgspec.field(default_factory=list)
+
+
 class SnapshotExperiment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the SDK needs to know of one experiment to assign a unit.
 
-    `allocation` holds one share per variant, in the variants' order, sum 1. `targeting` is an OR of ANDs; empty
-    admits everyone. `shipped` names the variant that everyone gets once the experiment was decided.
+    `allocation` holds one share per variant, in the variants' order, sum 1. `bands` are the earlier epochs, oldest
+    first; `epoch`, `allocation` and `coverage` hold for the units that none of them admitted. `targeting` is an OR of
+    ANDs; empty admits everyone. `layer` and `layer_ranges` say which part of which layer takes part; an empty `layer`
+    is everyone. `shipped` names the variant that everyone gets once the experiment was decided.
     """
 
     key: Name
@@ -264,21 +304,29 @@ class SnapshotExperiment(msgspec.Struct, frozen=True, kw_only=True, omit_default
     unit_kind: Name = "user"
     control: Name
     variants: list[VariantSpec]
-    allocation: list[Annotated[float, msgspec.Meta(ge=0, le=1)]]
-    coverage: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    allocation: list[Share]
+    coverage: Share = 1.0
+    bands: list[Band] = msgspec.field(default_factory=list)
     targeting: list[list[Condition]] = msgspec.field(default_factory=list)
     forced_units: dict[str, str] = msgspec.field(default_factory=dict)
+    layer: str = ""
+    layer_ranges: list[tuple[Share, Share]] = msgspec.field(default_factory=list)
+    prerequisites: list[Prerequisite] = msgspec.field(default_factory=list)
     shipped: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The versioned configuration that the SDK evaluates. `version` is opaque and equal only if the content is.
 
-    `token_keys` sign resume tokens, newest first; only server keys are handed them.
+    `exclusions` is an OR of ANDs; a unit that matches takes part in no experiment. `token_keys` sign resume tokens,
+    newest first; only server keys are handed them.
     """
 
     version: str
     project: str = ""
     environment: str = ""
+    layers: list[Layer] = msgspec.field(default_factory=list)
+    holdouts: list[Holdout] = msgspec.field(default_factory=list)
+    exclusions: list[list[Condition]] = msgspec.field(default_factory=list)
     experiments: list[SnapshotExperiment] = msgspec.field(default_factory=list)
     token_keys: list[TokenKey] = msgspec.field(default_factory=list)

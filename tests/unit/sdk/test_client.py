@@ -12,10 +12,10 @@ import pytest
 
 import genux
 from genux import _client, testing
-from genux.assignment import compile_experiment
+from genux.config import check_snapshot
 from genux.errors import ConfigError, SnapshotError, UsageError
 from genux.specs import Condition
-from genux.wire import Alias, Exposure, Track
+from genux.wire import Alias, Exposure, Snapshot, Track
 
 KR = {"country": "KR"}
 
@@ -403,7 +403,7 @@ def test_a_pattern_that_cannot_be_compiled_spoils_no_other_experiment(service, p
     rule = Condition(attribute="country", op="matches", value=pattern)
     broken = msgspec.structs.replace(service.snapshot.experiments[0], targeting=[[rule]])
     with pytest.raises(SnapshotError, match=r"targeting\[0\]\[0\]\.value: not a regular expression"):
-        compile_experiment(broken)
+        check_snapshot(Snapshot(version="v", experiments=[broken]))
     service.snapshot = msgspec.structs.replace(service.snapshot, experiments=[broken, service.snapshot.experiments[1]])
     gx = genux.Client(transport=service)
     assert gx.ready()
