@@ -13,6 +13,7 @@ from genux._delivery import Delivery
 from genux._events import Emitter, checked_text
 from genux._guard import Guard, answering, guarded, nothing
 from genux._options import resolve
+from genux._outbox import Outbox
 from genux._overrides import overrides
 from genux._resumed import Resumed
 from genux._snapshot import SnapshotStore
@@ -59,6 +60,7 @@ class Client:
         timeout_seconds: of one request to the service.
         max_outbox_bytes: disk that the outbox may take; beyond it new events are dropped and counted.
         max_memory_bytes: memory that events may take while the disk refuses them.
+        fsync: events survive a loss of power too, for the price of a write to the disk itself in every `track`.
         transport: another way to the service, such as `genux.testing.WsgiTransport`.
         strict: raise out of measuring calls; default `GENUX_DEBUG=1`.
 
@@ -80,6 +82,7 @@ class Client:
         timeout_seconds: float = 10.0,
         max_outbox_bytes: int = 256 * _MIB,
         max_memory_bytes: int = 8 * _MIB,
+        fsync: bool = False,
         transport: Transport | None = None,
         strict: bool | None = None,
     ) -> None:
@@ -94,14 +97,12 @@ class Client:
         self._delivery: Delivery | None = None
         if options.directory is not None:
             self._delivery = Delivery(
-                directory=options.directory,
+                outbox=Outbox(options.directory, max_outbox_bytes, max_memory_bytes, self._guard, fsync=fsync),
                 api_key=options.api_key,
                 transport=transport or HttpTransport(options.url, timeout_seconds),
                 snapshots=self._snapshots,
                 guard=self._guard,
                 flush_seconds=flush_seconds,
-                max_disk_bytes=max_outbox_bytes,
-                max_memory_bytes=max_memory_bytes,
             )
         self._emitter = Emitter(self._delivery, self._guard)
         wait_seconds = 0.0 if self._delivery is None else snapshot_wait_seconds
@@ -277,10 +278,10 @@ class Client:
         """Count and log a failure of measuring that an integration met."""
         self._guard.failed(where, error)
 
-    def at_exit(self) -> None:
-        """The interpreter leaves: ship what can be shipped in time."""
+    def at_exit(self, spent_seconds: float = 0.0) -> None:
+        """The interpreter leaves: ship what can be shipped in time, less what the exit has spent already."""
         if self._delivery is not None:
-            self._delivery.at_exit(self._exit_flush_seconds)
+            self._delivery.at_exit(max(0.0, self._exit_flush_seconds - spent_seconds))
 
     def after_fork(self) -> None:
         """In a child: no thread runs, no lock is held, what waited in memory is the parent's."""

@@ -1,11 +1,11 @@
 """Outbox, shipper and background thread of one client, as one thing."""
 
 import time
-from pathlib import Path
 
 from genux import _segments
 from genux._guard import Guard
 from genux._outbox import Outbox
+from genux._registry import notice_fork
 from genux._shipper import Shipper
 from genux._snapshot import SnapshotStore
 from genux._transport import Transport
@@ -20,36 +20,33 @@ class Delivery:
     """Everything between an event and the service.
 
     Args:
-        directory: the outbox.
+        outbox: where events are kept.
         api_key: sent with every request.
         transport: the way to the service.
         snapshots: kept fresh by the same thread.
         guard: where failures are counted.
         flush_seconds: how long an event may wait.
-        max_disk_bytes: of the outbox.
-        max_memory_bytes: of events that the disk refuses.
     """
 
     def __init__(
         self,
         *,
-        directory: Path,
+        outbox: Outbox,
         api_key: str,
         transport: Transport,
         snapshots: SnapshotStore,
         guard: Guard,
         flush_seconds: float,
-        max_disk_bytes: int,
-        max_memory_bytes: int,
     ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self.outbox = Outbox(directory, max_disk_bytes, max_memory_bytes, guard)
-        self.shipper = Shipper(self.outbox, transport, headers, guard, snapshots.heard_version)
+        self.outbox = outbox
+        self.shipper = Shipper(outbox, transport, headers, guard, snapshots.heard_version)
         self.worker = Worker(self.shipper, snapshots, transport, headers, flush_seconds, guard)
         self._transport = transport
 
     def accept(self, line: bytes) -> bool:
         """Keep one event; False when it was dropped, which is counted."""
+        notice_fork()
         kept = self.outbox.append(line)
         if not self.worker.started:
             self.worker.start()
@@ -57,6 +54,7 @@ class Delivery:
 
     def start(self) -> None:
         """Start the background thread unless it runs."""
+        notice_fork()
         if not self.worker.started:
             self.worker.start()
 
@@ -70,6 +68,7 @@ class Delivery:
         Returns:
             True when all of it arrived or was parked.
         """
+        notice_fork()
         deadline = time.monotonic() + timeout_seconds
         self.outbox.rotate()
         waiting = _segments.closed_names(self.outbox.directory)
@@ -90,10 +89,12 @@ class Delivery:
 
     def at_exit(self, timeout_seconds: float) -> None:
         """Ship what can be shipped in the time; the rest stays on disk for the next start."""
+        notice_fork()
         if self.worker.started:
+            deadline = time.monotonic() + timeout_seconds
             self.flush(timeout_seconds, give_up_early=True)
-            self.worker.stop(timeout_seconds)
-            self._hang_up()
+            if self.worker.stop(max(0.0, deadline - time.monotonic())):
+                self._hang_up()
         self.outbox.rotate()
 
     def after_fork(self) -> None:

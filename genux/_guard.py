@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from genux._registry import notice_fork
 from genux.errors import UsageError
 
 __all__ = ["Guard", "answering", "guarded", "nothing"]
@@ -28,7 +29,7 @@ class Guard:
         self._lock = threading.RLock()
         self._failures: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
-        self._unreported: dict[str, int] = {}
+        self.on_drop: Callable[[str, int], None] = nothing
         self._said: set[str] = set()
         self._controls: dict[str, int] = {}
         self._refused: dict[str, int] = {}
@@ -52,26 +53,15 @@ class Guard:
         self.say_once(where, f"{where} failed inside genux: {type(error).__name__}: {error}; the app goes on")
 
     def drop(self, reason: str, n_events: int = 1) -> None:
-        """Count events given up, to be shown in the status and told to the service."""
+        """Count events given up, to be shown in the status and, by `on_drop`, told to the service."""
+        notice_fork()
         with self._lock:
             self._dropped[reason] = self._dropped.get(reason, 0) + n_events
-            self._unreported[reason] = self._unreported.get(reason, 0) + n_events
+        self.on_drop(reason, n_events)
 
     def answered_control(self, reason: str) -> None:
         """Count a variant that could not be decided and became control."""
         self._count(self._controls, reason)
-
-    def take_unreported(self) -> dict[str, int]:
-        """Drops since the last time this was asked, for the next batch to carry."""
-        with self._lock:
-            taken, self._unreported = self._unreported, {}
-            return taken
-
-    def put_back(self, report: dict[str, int]) -> None:
-        """The batch that carried these drops was refused: the next one shall carry them."""
-        with self._lock:
-            for reason, n_events in report.items():
-                self._unreported[reason] = self._unreported.get(reason, 0) + n_events
 
     def say_once(self, topic: str, message: str) -> None:
         """Log a warning, the first time that its topic comes up in this process."""
@@ -110,10 +100,11 @@ class Guard:
     def after_fork(self) -> None:
         """In a child: what the parent counted is the parent's to report, and its lock may be held by no thread here."""
         self._lock = threading.RLock()
-        self._failures, self._dropped, self._unreported = {}, {}, {}
+        self._failures, self._dropped = {}, {}
         self._controls, self._refused = {}, {}
 
     def _count(self, counts: dict[str, int], name: str) -> None:
+        notice_fork()
         with self._lock:
             counts[name] = counts.get(name, 0) + 1
 

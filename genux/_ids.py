@@ -4,7 +4,7 @@ import os
 import random
 import time
 
-__all__ = ["uuid7"]
+__all__ = ["after_fork", "uuid7"]
 
 _MILLISECOND = 1_000_000
 _VERSION = 7 << 76
@@ -13,7 +13,14 @@ _VARIANT = 1 << 63
 # Not the module's own generator: a host that seeds that one would have us repeat ids from run to run.
 _random = random.Random()  # noqa: S311 an id is no secret
 _getrandbits = _random.getrandbits
-os.register_at_fork(after_in_child=_random.seed)
+
+
+def after_fork() -> None:
+    """In a child: make other ids than the parent."""
+    _random.seed()
+
+
+os.register_at_fork(after_in_child=after_fork)
 
 
 def uuid7() -> str:

@@ -1,38 +1,30 @@
 """The writing half of the outbox: an accepted event is in the kernel's hands before `append` returns.
 
-One append-only segment per process, one `os.write` per event, so that a `kill -9` of the host loses nothing (a loss of
-power may: there is no fsync). `_segments.py` says what a segment is. While the disk refuses, events wait in memory,
-bounded and counted, and go to the disk when it recovers, or straight to the service.
+One append-only segment per process, one `os.write` per event, so that a `kill -9` of the host loses nothing. A loss of
+power may, unless `fsync` is asked for. `_segments.py` says what a segment is. While the disk refuses, events wait in
+memory, bounded and counted, and go to the disk when it recovers, or straight to the service. What is given up is
+counted on the same disk (`_losses.py`).
 """
 
 import contextlib
-import fcntl
 import os
 import threading
 import time
 from collections import deque
 from pathlib import Path
 
-import msgspec
-
+from genux import _segments
 from genux._guard import Guard
 from genux._ids import uuid7
-from genux._segments import SUFFIX, used_bytes
+from genux._losses import Losses
+from genux._segments import MemoryBatch
 
-__all__ = ["BATCH_EVENTS", "MemoryBatch", "Outbox"]
+__all__ = ["BATCH_EVENTS", "Outbox"]
 
 BATCH_EVENTS = 500
 BATCH_BYTES = 256 * 1_024
 _MAX_EVENT_BYTES = 64 * 1_024
 _CHECK_SECONDS = 1.0
-
-
-class MemoryBatch(msgspec.Struct, kw_only=True):
-    """Events that the disk refused, on their way straight to the service."""
-
-    batch_id: str
-    lines: list[bytes]
-    n_torn: int = 0
 
 
 class _OutboxFullError(OSError):
@@ -47,12 +39,18 @@ class Outbox:
         max_disk_bytes: beyond it new events are dropped and counted as `outbox_full`.
         max_memory_bytes: held while the disk refuses; beyond it new events are dropped as `memory_full`.
         guard: where drops are counted and said.
+        fsync: an accepted event is on the disk itself, not in the kernel's memory, before `append` returns.
     """
 
-    def __init__(self, directory: Path, max_disk_bytes: int, max_memory_bytes: int, guard: Guard) -> None:
+    def __init__(
+        self, directory: Path, max_disk_bytes: int, max_memory_bytes: int, guard: Guard, *, fsync: bool = False
+    ) -> None:
         self.directory = directory
+        self.max_disk_bytes = max_disk_bytes
         self.n_accepted = 0
-        self._max_disk_bytes = max_disk_bytes
+        self._flags = os.O_APPEND | (os.O_DSYNC if fsync else 0)
+        self._losses = Losses(directory)
+        guard.on_drop = self._losses.count
         self._max_memory_bytes = max_memory_bytes
         self._guard = guard
         self._fd = -1
@@ -68,6 +66,7 @@ class Outbox:
         self._disk_refused_until = 0.0
         self._full_until = 0.0
         self._disk_checked_at = -_CHECK_SECONDS
+        self._room_bytes = 0
 
     def append(self, line: bytes) -> bool:
         """Keep one event, JSON without a newline; False when it was dropped, which the guard has counted."""
@@ -88,10 +87,11 @@ class Outbox:
             return stored
 
     def rotate(self) -> None:
-        """Close the open segment, so that it can be shipped."""
+        """Close the open segments, so that they can be shipped."""
         with self._lock:
             if not self._busy:
                 self._close()
+        self._losses.rotate()
 
     def recover(self) -> None:
         """Try the disk again when events wait in memory."""
@@ -100,18 +100,18 @@ class Outbox:
                 self._write_waiting()
 
     def take_from_memory(self) -> MemoryBatch | None:
-        """A batch of events that the disk refused; None when nothing waits."""
+        """A batch of what the disk refused; None when nothing waits."""
         with self._lock:
             if self._busy or not self._waiting:
-                return None
+                return self._losses.take_from_memory()
             lines = [self._waiting.popleft() for _ in range(min(BATCH_EVENTS, len(self._waiting)))]
             self._waiting_bytes -= sum(map(len, lines))
             return MemoryBatch(batch_id=uuid7(), lines=[line[:-1] for line in lines])
 
     @property
     def n_waiting(self) -> int:
-        """Events in memory."""
-        return len(self._waiting)
+        """Events and reports of losses in memory."""
+        return len(self._waiting) + self._losses.n_waiting
 
     def after_fork(self) -> None:
         """In a child: start afresh. What waited in memory is the parent's, and so is the lock on its segment.
@@ -122,6 +122,7 @@ class Outbox:
         if fd >= 0:
             os.close(fd)
         self.n_accepted = 0
+        self._losses.after_fork()
         self._reset()
 
     def _drop(self, reason: str, message: str = "") -> bool:
@@ -175,33 +176,31 @@ class Outbox:
             self._close()
 
     def _open(self) -> None:
-        """Open a new segment and lock it. A sender that saw it empty before it was locked may have deleted it."""
+        """Open a new segment, if there is room. What other processes write is looked at once a second."""
         now = time.monotonic()
-        if now - self._disk_checked_at >= _CHECK_SECONDS:
+        if self._room_bytes <= 0 or now - self._disk_checked_at >= _CHECK_SECONDS:
             self._disk_checked_at = now
-            if used_bytes(self.directory) >= self._max_disk_bytes:
-                self._disk_checked_at = -_CHECK_SECONDS
-                raise _OutboxFullError(28, f"the outbox has its {self._max_disk_bytes} bytes in {self.directory}")
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        while True:
-            path = self.directory / (uuid7() + SUFFIX)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(fd).st_nlink:
-                    break
-            except BlockingIOError:
-                pass
-            except OSError:  # a file system without locks
-                os.close(fd)
-                path.unlink()
-                raise
-            os.close(fd)
-        self._fd, self._n_events, self._n_bytes = fd, 0, 0
+            self._room_bytes = self.max_disk_bytes - _segments.used_bytes(self.directory)
+            if self._room_bytes <= 0:
+                raise _OutboxFullError(28, f"the outbox has its {self.max_disk_bytes} bytes in {self.directory}")
+        self._fd = _segments.create(self.directory, self._flags)
+        self._n_events = self._n_bytes = 0
+        if self._flags & os.O_DSYNC:
+            _sync(self.directory)
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            with contextlib.suppress(OSError):
-                fcntl.flock(fd, fcntl.LOCK_UN)
-            os.close(fd)
+            self._room_bytes -= self._n_bytes
+            _segments.close(fd)
+
+
+def _sync(directory: Path) -> None:
+    """A file outlives a power cut when its folder's entry does, and so on upwards; not every folder may be opened."""
+    for folder in (directory, *directory.parents):
+        with contextlib.suppress(OSError):
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)

@@ -2,17 +2,23 @@
 
 import atexit
 import os
+import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
+
+from genux import _ids
 
 if TYPE_CHECKING:
     from genux._client import Client
 
-__all__ = ["default_client", "forget", "register"]
+__all__ = ["default_client", "forget", "notice_fork", "register"]
 
 _known: "weakref.WeakSet[Client]" = weakref.WeakSet()
 _open: "set[Client]" = set()
 _default: "Client | None" = None
+_pid = os.getpid()
+_noticing = threading.Lock()
 
 
 def register(client: "Client") -> None:
@@ -58,14 +64,32 @@ def _instead(error: Exception, url: str | None) -> "Client":
     return client
 
 
+def notice_fork() -> None:
+    """Start afresh in a child that was forked by code which runs no hooks of Python's, as uWSGI is.
+
+    Called before a lock of ours is taken, which a thread of the parent may hold for ever, and before a file of ours is
+    written, which is the parent's.
+    """
+    if os.getpid() == _pid:
+        return
+    with _noticing:
+        if os.getpid() != _pid:
+            _ids.after_fork()
+            _after_fork()
+
+
 def _after_fork() -> None:
+    global _pid  # noqa: PLW0603 the process that this state belongs to
     for client in list(_known):
         client.after_fork()
+    _pid = os.getpid()  # last: other threads of the child wait for it
 
 
 def _at_exit() -> None:
+    """Every client has the time that it allows the exit, all of them counted from the same moment."""
+    began = time.monotonic()
     for client in list(_open):
-        client.at_exit()
+        client.at_exit(time.monotonic() - began)
 
 
 os.register_at_fork(after_in_child=_after_fork)

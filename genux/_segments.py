@@ -3,7 +3,7 @@
 A segment is a batch: its name is a UUIDv7 that becomes the batch's id, one JSON event per line. Its writer holds a
 `flock` on it while it is open; once that lock can be taken the segment is closed, whether its writer rotated it or
 died, and never changes again. So a batch's id and content are fixed before the first send, and no writer needs to tell
-a reader anything.
+a reader anything. A segment of losses holds one line instead, `{"dropped": {...}}`: what its process had to give up.
 """
 
 import contextlib
@@ -12,23 +12,53 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
+from genux._ids import uuid7
+
 __all__ = [
     "PARKED",
     "SUFFIX",
+    "MemoryBatch",
     "Segment",
-    "SenderLock",
     "after_fork",
     "claim",
+    "close",
     "closed_names",
+    "create",
     "parked_names",
+    "reason_parked",
     "segment_names",
+    "trim_parked",
+    "try_lock",
+    "unlock",
     "used_bytes",
 ]
 
 SUFFIX = ".jsonl"
 PARKED = "parked"
 
+_REASON = ".reason"
+_BLOCK_BYTES = 4_096
+
 _locked: set[int] = set()
+
+
+class _Losses(msgspec.Struct, frozen=True):
+    dropped: dict[str, int]
+
+
+_LOSSES_PREFIX = b'{"dropped":'
+_read_losses = msgspec.json.Decoder(_Losses).decode
+
+
+class MemoryBatch(msgspec.Struct, kw_only=True):
+    """What the disk refused, on its way straight to the service."""
+
+    batch_id: str
+    lines: list[bytes] = []
+    dropped: dict[str, int] = {}
+    n_torn: int = 0
 
 
 class Segment:
@@ -37,6 +67,7 @@ class Segment:
     Attributes:
         batch_id: the UUIDv7 in its name.
         lines: whole events as JSON, without the newline.
+        dropped: events that its writer gave up, by reason; a segment holds events or these.
         n_torn: lines that are no whole event; the writer died in the middle of one, so it was never accepted.
     """
 
@@ -46,6 +77,10 @@ class Segment:
         self._fd = fd
         with os.fdopen(os.dup(fd), "rb") as file:
             *whole, rest = file.read().split(b"\n")
+        self.dropped: dict[str, int] = {}
+        if whole and whole[0].startswith(_LOSSES_PREFIX):
+            with contextlib.suppress(msgspec.DecodeError):
+                self.dropped = _read_losses(whole.pop(0)).dropped
         self.lines = [line for line in whole if line[:1] == b"{" and line[-1:] == b"}"]
         self.n_torn = len(whole) - len(self.lines) + bool(rest)
 
@@ -55,10 +90,12 @@ class Segment:
             self._path.unlink()
         self.release()
 
-    def park(self) -> None:
+    def park(self, reason: str) -> None:
         """Set aside a batch that the service will never take, for a person to look at."""
         folder = self._path.parent / PARKED
         folder.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(OSError):
+            (folder / (self.batch_id + _REASON)).write_text(reason, encoding="utf-8")
         self._path.rename(folder / self._path.name)
         self.release()
 
@@ -66,38 +103,7 @@ class Segment:
         """Let others claim it again."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            _unlock(fd)
-
-
-class SenderLock:
-    """At most one process per directory ships at a time.
-
-    The kernel frees the lock when its holder dies, however it dies.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "sender.lock"
-        self._fd = -1
-
-    def acquire(self) -> bool:
-        """Try to become, or stay, the sender."""
-        if self._fd < 0:
-            try:
-                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except OSError:
-                return False
-            self._fd = fd if _try_lock(fd) else -1
-        return self._fd >= 0
-
-    def release(self) -> None:
-        """Let another process ship."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            _unlock(fd)
-
-    def after_fork(self) -> None:
-        """In a child: the parent stays the sender."""
-        self._fd = -1
+            unlock(fd)
 
 
 def segment_names(directory: Path) -> list[str]:
@@ -113,13 +119,73 @@ def parked_names(directory: Path) -> list[str]:
     return segment_names(directory / PARKED)
 
 
+def reason_parked(directory: Path, name: str) -> str:
+    """What the service said when it refused a parked segment; empty when that was not kept."""
+    try:
+        return (directory / PARKED / (name.removesuffix(SUFFIX) + _REASON)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def trim_parked(directory: Path, max_bytes: int) -> int:
+    """Delete the oldest parked segments over so many bytes, so that they cannot fill the outbox; answers how many."""
+    folder = directory / PARKED
+    names = parked_names(directory)
+    sizes = dict(_sizes(folder))
+    n_deleted = 0
+    while names and sum(sizes.values()) > max_bytes:
+        name = names.pop(0)
+        sizes.pop(name, None)
+        for path in (folder / name, folder / (name.removesuffix(SUFFIX) + _REASON)):
+            path.unlink(missing_ok=True)
+        n_deleted += 1
+    return n_deleted
+
+
+def create(directory: Path, flags: int = 0) -> int:
+    """A new segment, open for writing and locked by us. A sender that saw it before it was locked may delete it: again.
+
+    Args:
+        directory: made when it is not there, mode 0700.
+        flags: for `os.open`, beside those that every segment needs.
+
+    Raises:
+        OSError: the disk refuses, or has no locks.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    while True:
+        path = directory / (uuid7() + SUFFIX)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_nlink:
+                return fd
+        except BlockingIOError:
+            pass
+        except OSError:  # a file system without locks
+            os.close(fd)
+            path.unlink()
+            raise
+        os.close(fd)
+
+
+def close(fd: int) -> None:
+    """Close a segment of our own, so that it can be shipped.
+
+    Unlocked first: a child forked by code that runs no fork hooks may hold a copy, which would keep the lock.
+    """
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
+
+
 def closed_names(directory: Path) -> list[str]:
     """Names of the segments that nobody writes to or ships at this moment, oldest first."""
     names = []
     for name in segment_names(directory):
         fd = _lock(directory / name)
         if fd >= 0:
-            _unlock(fd)
+            unlock(fd)
             names.append(name)
     return names
 
@@ -136,25 +202,25 @@ def _lock(path: Path) -> int:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return -1
-    if not _try_lock(fd):
+    if not try_lock(fd):
         return -1
     if os.fstat(fd).st_nlink == 0:
-        _unlock(fd)
+        unlock(fd)
         return -1
     return fd
 
 
 def used_bytes(directory: Path) -> int:
-    """Disk taken by the outbox, parked segments included."""
-    return sum(_sizes(directory)) + sum(_sizes(directory / PARKED))
+    """Disk taken by the outbox, parked segments included, in whole blocks: a file of one event takes one."""
+    return sum(size for folder in (directory, directory / PARKED) for _, size in _sizes(folder))
 
 
-def _sizes(directory: Path) -> Iterator[int]:
+def _sizes(directory: Path) -> Iterator[tuple[str, int]]:
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):
                 if entry.name.endswith(SUFFIX):
-                    yield entry.stat().st_size
+                    yield entry.name, -(-entry.stat().st_size // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
 def after_fork() -> None:
@@ -166,8 +232,8 @@ def after_fork() -> None:
         os.close(_locked.pop())
 
 
-def _try_lock(fd: int) -> bool:
-    """Lock an open file, or close it."""
+def try_lock(fd: int) -> bool:
+    """Lock an open file, or close it. A child of a fork closes its copy."""
     _locked.add(fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -178,8 +244,8 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
-def _unlock(fd: int) -> None:
-    """Explicitly: a child forked by code that runs no fork hooks may hold a copy."""
+def unlock(fd: int) -> None:
+    """Close what `try_lock` locked; unlocked explicitly, as in `close`."""
     fcntl.flock(fd, fcntl.LOCK_UN)
     _locked.discard(fd)
     os.close(fd)

@@ -2,7 +2,8 @@
 
 What an answer means for a batch: arrived (200 `ok` or `duplicate`) deletes it; a batch that the service will never
 take (400, 413, 415, 422) is parked; everything else keeps it, and the shipper waits: exponential backoff with full
-jitter, never over 30 s, also when Retry-After asks for more. Keys and addresses that are refused wait the full 30 s.
+jitter, never over 30 s, also when Retry-After asks for more. After a refused key or address the first wait already may
+take 30 s.
 """
 
 import datetime as dt
@@ -21,8 +22,9 @@ import msgspec
 
 from genux import _segments
 from genux._guard import Guard
-from genux._outbox import MemoryBatch, Outbox
-from genux._segments import Segment, SenderLock
+from genux._outbox import Outbox
+from genux._segments import MemoryBatch, Segment
+from genux._sender import SenderLock
 from genux._transport import Response, Transport
 from genux.errors import TransportError
 from genux.wire import BatchReply, Call, Sdk
@@ -30,7 +32,9 @@ from genux.wire import BatchReply, Call, Sdk
 __all__ = ["Shipper", "sdk"]
 
 MAX_WAIT_SECONDS = 30.0
-_FIRST_WAIT_SECONDS = 0.5
+_FIRST_CEILING_SECONDS = 0.5
+_SPREAD = 1.2
+_PARKED_SHARE = 4
 _GZIP_FROM_BYTES = 1_024
 _POISON = frozenset({400, 413, 415, 422})
 _CALL_PREFIX = b'{"type":"call"'
@@ -51,12 +55,26 @@ def sdk() -> Sdk:
 
 
 class _Keep(Exception):  # noqa: N818 not an error: the batch stays where it is
-    """The batch did not arrive; try again, after the delay when the service named one."""
+    """The batch did not arrive; try again later.
 
-    def __init__(self, topic: str, message: str, wait_seconds: float | None = None) -> None:
+    Args:
+        topic: what is said once.
+        message: what happened.
+        asked_seconds: the delay that the service named.
+        ceiling_seconds: of the first wait; doubled each time.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        message: str,
+        asked_seconds: float | None = None,
+        ceiling_seconds: float = _FIRST_CEILING_SECONDS,
+    ) -> None:
         super().__init__(message)
         self.topic = topic
-        self.wait_seconds = wait_seconds
+        self.asked_seconds = asked_seconds
+        self.ceiling_seconds = ceiling_seconds
 
 
 class Shipper:
@@ -92,7 +110,6 @@ class Shipper:
     def _reset(self) -> None:
         self._pass_lock = threading.Lock()
         self._from_memory: deque[MemoryBatch] = deque()
-        self._reports: dict[str, dict[str, int]] = {}
         self._n_failures = 0
         self._not_before = 0.0
         self._server_asked = False
@@ -117,9 +134,12 @@ class Shipper:
         """
         with self._pass_lock:
             self._outbox.recover()
-            self._outbox.rotate()
             if self.in_backoff and (self._server_asked or not urgent):
+                self._sender.renew()
                 return
+            is_sender = bool(_segments.segment_names(self._outbox.directory)) and self._sender.acquire()
+            if is_sender or urgent or not self._sender.someone_backs_off:
+                self._outbox.rotate()
             try:
                 with closing(self._batches()) as batches:
                     for batch in batches:
@@ -144,10 +164,9 @@ class Shipper:
             yield self._from_memory[0]
             self._from_memory.popleft()
         directory = self._outbox.directory
-        names = _segments.segment_names(directory)
-        if not names or not self._sender.acquire():
-            return
-        for name in names:
+        for name in _segments.segment_names(directory):
+            if not self._sender.acquire():
+                return
             if segment := _segments.claim(directory / name):
                 try:
                     yield segment
@@ -155,18 +174,13 @@ class Shipper:
                     segment.release()
 
     def _ship(self, batch: Segment | MemoryBatch) -> None:
-        if batch.lines:
-            # Fixed for this batch until it arrives: a try repeated after a lost answer must not report drops twice.
-            if batch.batch_id not in self._reports:
-                self._reports[batch.batch_id] = self._guard.take_unreported()
-            response = self._post(batch, self._reports[batch.batch_id])
+        if batch.lines or batch.dropped:
+            response = self._post(batch)
             if response.status in _POISON:
-                self._guard.put_back(self._reports.pop(batch.batch_id))
                 self._count_torn(batch)
                 self._park(batch, response)
                 return
             self._note(self._reply(response), len(batch.lines))
-            del self._reports[batch.batch_id]
         self._count_torn(batch)
         self._n_failures, self._not_before = 0, 0.0
         if isinstance(batch, Segment):
@@ -177,8 +191,8 @@ class Shipper:
         if batch.n_torn:
             self._guard.drop("torn", batch.n_torn)
 
-    def _post(self, batch: Segment | MemoryBatch, report: dict[str, int]) -> Response:
-        head = {"batch_id": batch.batch_id, "sent_at": dt.datetime.now(dt.UTC), "sdk": sdk(), "dropped": report}
+    def _post(self, batch: Segment | MemoryBatch) -> Response:
+        head = {"batch_id": batch.batch_id, "sent_at": dt.datetime.now(dt.UTC), "sdk": sdk(), "dropped": batch.dropped}
         events = b",".join(map(self._priced, batch.lines))
         body = msgspec.json.encode(head)[:-1] + b',"events":[' + events + b"]}"
         headers = {**self._headers, "Content-Type": "application/json"}
@@ -196,20 +210,20 @@ class Shipper:
     def _reply(self, response: Response) -> BatchReply:
         status = response.status
         if status in {401, 403}:
-            raise _Keep("refused_key", f"the service refuses the API key (HTTP {status})", MAX_WAIT_SECONDS)
+            message = f"the service refuses the API key (HTTP {status})"
+            raise _Keep("refused_key", message, ceiling_seconds=MAX_WAIT_SECONDS)
         if status in {429, 503}:
             raise _Keep("busy", f"the service is busy (HTTP {status})", _retry_after(response))
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise _Keep("service_error", f"the service failed (HTTP {status})", _retry_after(response))
         if status != HTTPStatus.OK:
-            raise _Keep(
-                "wrong_url", f"HTTP {status} where /v1/events was expected; is the URL right?", MAX_WAIT_SECONDS
-            )
+            message = f"HTTP {status} where /v1/events was expected; is the URL right?"
+            raise _Keep("wrong_url", message, ceiling_seconds=MAX_WAIT_SECONDS)
         try:
             reply = msgspec.json.decode(response.body, type=BatchReply)
         except msgspec.DecodeError as error:
             message = f"the answer is not genux's ({error}); is the URL right?"
-            raise _Keep("wrong_url", message, MAX_WAIT_SECONDS) from error
+            raise _Keep("wrong_url", message, ceiling_seconds=MAX_WAIT_SECONDS) from error
         if reply.status == "retry":
             raise _Keep("busy", "the service asks to try again", _retry_after(response))
         return reply
@@ -230,17 +244,26 @@ class Shipper:
             f"the service cannot take batch {batch.batch_id} (HTTP {response.status}: {detail}); set aside in "
             f"{self._outbox.directory / _segments.PARKED}",
         )
-        self._guard.drop("parked", len(batch.lines))
+        if batch.lines:
+            self._guard.drop("parked", len(batch.lines))
         if isinstance(batch, Segment):
-            batch.park()
+            batch.park(f"HTTP {response.status}: {detail}")
+            n_deleted = _segments.trim_parked(self._outbox.directory, self._outbox.max_disk_bytes // _PARKED_SHARE)
+            if n_deleted:
+                message = "parked batches have taken a quarter of the outbox; the oldest are deleted"
+                self._guard.say_once("parked_deleted", message)
 
     def _back_off(self, delay: _Keep) -> None:
         self._guard.say_once(delay.topic, f"{delay}; events are kept, and sent when it works again")
-        self._server_asked = delay.topic == "busy" and delay.wait_seconds is not None
-        ceiling = min(MAX_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** min(self._n_failures, 10))
+        self._server_asked = delay.topic == "busy" and delay.asked_seconds is not None
+        ceiling = min(MAX_WAIT_SECONDS, delay.ceiling_seconds * 2 ** min(self._n_failures, 10))
         self._n_failures += 1
-        wait = random.uniform(0, ceiling) if delay.wait_seconds is None else delay.wait_seconds  # noqa: S311 jitter
-        self._not_before = time.monotonic() + min(wait, MAX_WAIT_SECONDS)
+        if delay.asked_seconds is None:
+            wait = random.uniform(0, ceiling)  # noqa: S311 jitter
+        else:  # many hosts may have been told the same delay
+            wait = min(delay.asked_seconds, MAX_WAIT_SECONDS / _SPREAD) * random.uniform(1, _SPREAD)  # noqa: S311 jitter
+        self._not_before = time.monotonic() + wait
+        self._sender.back_off()
 
     def _priced(self, line: bytes) -> bytes:
         """A call gets its price here, off the host's threads; every other event goes as it was written."""
@@ -265,7 +288,10 @@ def _price(call: Call) -> Call:
 
 
 def _retry_after(response: Response) -> float | None:
-    """The delay that the service asked for in seconds, also when given as a date; None when it named none."""
+    """The delay that the service asked for in seconds, also when given as a date; None when it named none.
+
+    A date is read on the service's own clock where it tells that: this machine's may be wrong.
+    """
     value = response.headers.get("retry-after", "")
     if not value:
         return None
@@ -276,6 +302,8 @@ def _retry_after(response: Response) -> float | None:
 
         try:
             at = parsedate_to_datetime(value)
-        except ValueError:
+            date = response.headers.get("date", "")
+            now = parsedate_to_datetime(date) if date else dt.datetime.now(dt.UTC)
+            return max(0.0, (at - now).total_seconds())
+        except (ValueError, TypeError):
             return None
-        return max(0.0, (at - dt.datetime.now(at.tzinfo)).total_seconds())

@@ -1,6 +1,7 @@
 """The network behind one object with one method."""
 
 import contextlib
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["HttpTransport", "Response", "Transport"]
 
 _MAX_RESPONSE_BYTES = 16 * 1_024 * 1_024
+# A host that was frozen, or slept, finds its connection dead without being told, and would wait for an answer in vain.
+# By the wall clock: the other one stands still meanwhile.
+_MAX_IDLE_SECONDS = 60.0
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -54,12 +58,15 @@ class HttpTransport:
         self._url = url
         self._timeout_seconds = timeout_seconds
         self._connection: HTTPConnection | None = None
+        self._used_at = 0.0
         self._prefix = ""
 
     def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
         """Send one request; a kept connection that the service had closed is opened anew, once."""
         from http.client import HTTPException, RemoteDisconnected
 
+        if abs(time.time() - self._used_at) > _MAX_IDLE_SECONDS:
+            self.close()
         reused = self._connection is not None
         try:
             try:
@@ -81,6 +88,7 @@ class HttpTransport:
     def _exchange(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
         connection = self._connection or self._connect()
         self._connection = connection
+        self._used_at = time.time()
         whole = False
         try:
             connection.request(method, self._prefix + path, body=body or None, headers=dict(headers))

@@ -79,13 +79,12 @@ class Worker:
             self._changed.notify_all()
             return self._changed.wait_for(lambda: self._answered >= ticket, timeout_seconds)
 
-    def stop(self, timeout_seconds: float) -> None:
-        """Let the thread end after the pass that it is in, waiting at most so long."""
+    def stop(self, timeout_seconds: float) -> bool:
+        """Let the thread end after the pass that it is in; False when the time was up first."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-            if self.started:
-                self._changed.wait_for(lambda: not self.started, timeout_seconds)
+            return self._changed.wait_for(lambda: not self.started, timeout_seconds)
 
     def _run(self) -> None:
         with _loading:

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from genux._options import Options, nearest_folder, resolve
-from genux._segments import PARKED, parked_names, segment_names, used_bytes
+from genux._segments import PARKED, parked_names, reason_parked, segment_names, used_bytes
 from genux._snapshot import read_cache
 from genux._status import Status
 from genux._transport import HttpTransport, Response, Transport
@@ -165,7 +165,8 @@ def _clock(response: Response) -> Iterator[Finding]:
     status: Literal["ok", "warning", "problem"] = "ok"
     if off > _SKEW_WARNING_SECONDS:
         status = "warning" if off <= _SKEW_PROBLEM_SECONDS else "problem"
-    message = f"this clock is {off:.0f} s {'ahead of' if skew > 0 else 'behind'} the service's"
+    where = f"{_span(off)} {'ahead of' if skew > 0 else 'behind'}" if status != "ok" else "in step with"
+    message = f"this clock is {where} the service's"
     yield Finding(code="clock", status=status, message=message, advice="" if status == "ok" else "set the clock by NTP")
 
 
@@ -181,7 +182,7 @@ def _snapshot(directory: Path) -> Iterator[Finding]:
     yield Finding(
         code="snapshot",
         status="warning" if old else "ok",
-        message=f"version {compiled.version}, {len(compiled.experiments)} experiments, {age_seconds:.0f} s old",
+        message=f"version {compiled.version}, {len(compiled.experiments)} experiments, confirmed {_span(age_seconds)} ago",
         advice="no client has reached the service since; see above" if old else "",
     )
     for key, problem in compiled.problems.items():
@@ -205,13 +206,15 @@ def _outbox(directory: Path) -> Iterator[Finding]:
     waiting = segment_names(directory)
     age_seconds = max(0.0, time.time() - _made_at(waiting[0])) if waiting else 0.0
     stuck = age_seconds > _OLD_BATCH_SECONDS
-    message = f"{directory}: {len(waiting)} batches, {used_bytes(directory)} bytes"
+    message = f"{directory}: {_depth(directory, waiting)}"
     if waiting:
-        message += f", the oldest {age_seconds:.0f} s old"
+        message += f", the oldest {_span(age_seconds)} old"
     advice = "nothing has been sent since then; see above, or start an app that ships this outbox" if stuck else ""
     yield Finding(code="outbox", status="warning" if stuck else "ok", message=message, advice=advice)
     if parked := parked_names(directory):
-        message = f"{len(parked)} batches that the service refused for good are in {directory / PARKED}"
+        message = f"{_batches(len(parked))} that the service refused for good in {directory / PARKED}"
+        if said := reason_parked(directory, parked[-1]):
+            message += f"; to the last it said: {said}"
         advice = "upgrade service or SDK, then move them back one folder; or delete them"
         yield Finding(code="parked", status="problem", message=message, advice=advice)
 
@@ -225,8 +228,8 @@ def _stranded(directory: Path) -> Iterator[Finding]:
                 continue
             age_seconds = max(0.0, time.time() - _made_at(waiting[0]))
             message = (
-                f"{other}: {len(waiting)} batches, {used_bytes(other)} bytes, the oldest {age_seconds:.0f} s old, "
-                "recorded under another url or key, wait for an app that uses those"
+                f"{other}: {_depth(other, waiting)}, the oldest {_span(age_seconds)} old, "
+                "recorded under another url or key; they wait for an app that uses those"
             )
             advice = (
                 "was the key rotated? Run an app once with the old one while the service takes it; or, when both keys "
@@ -246,6 +249,22 @@ def _losses(status: Status) -> Iterator[Finding]:
         advice = "the log of genux says what each was, once" if told else ""
         state: Literal["ok", "problem"] = "problem" if told else "ok"
         yield Finding(code=code, status=state, message=f"{what}: {told or 'none'}", advice=advice)
+
+
+def _depth(directory: Path, waiting: list[str]) -> str:
+    return f"{_batches(len(waiting))} waiting, {used_bytes(directory) / 1_024:,.0f} KiB of disk"
+
+
+def _batches(n_batches: int) -> str:
+    return "1 batch" if n_batches == 1 else f"{n_batches:,} batches"
+
+
+def _span(seconds: float) -> str:
+    """A time span in the unit that a person would use."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _made_at(name: str) -> float:
