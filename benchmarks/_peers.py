@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FOLDER", "LLM", "REQUIREMENTS", "PeerError", "python_of", "released", "run"]
+__all__ = ["FOLDER", "LLM", "REQUIREMENTS", "PeerError", "environment_of", "python_of", "released", "run"]
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
@@ -20,8 +21,10 @@ REQUIREMENTS: dict[str, Sequence[str]] = {
     "bare": (),
     "eppo": ("eppo-server-sdk",),
     "gbstats": ("gbstats",),
+    "floors": ("mmh3",),
     "genux": ("-e", f"{ROOT}[openai]", LLM),
     "growthbook": ("growthbook",),
+    "growthbook-tracking": ("growthbook", "requests"),  # its tracking plugin wants requests and does not require it
     "langfuse": ("langfuse", LLM),
     "launchdarkly": ("launchdarkly-server-sdk",),
     "litellm": ("litellm", LLM),
@@ -76,27 +79,31 @@ def run(name: str, *arguments: str | Path, stdin: str = "", timeout_seconds: flo
     Raises:
         PeerError: it could not be installed, failed, hung, or printed no JSON.
     """
-    # Peers' own settings on this machine must not colour the comparison: only what the script says applies.
-    environment = {"PATH": os.environ["PATH"], "HOME": str(ENVIRONMENTS / name), "PYTHONPATH": str(FOLDER)}
     command = [python_of(name), *arguments]
-    try:
-        done = subprocess.run(
-            command,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout_seconds,
-            env=environment | variables,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise PeerError(f"did not end within {timeout_seconds:.0f} s") from error
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            done = subprocess.run(
+                command,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=timeout_seconds,
+                env=environment_of(scratch) | variables,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise PeerError(f"did not end within {timeout_seconds:.0f} s") from error
     if done.returncode:
         raise PeerError(f"could not be run: {_last_line(done.stderr)}")
     try:
         return json.loads(_last_line(done.stdout))
     except ValueError as error:
         raise PeerError(f"answered no JSON: {_last_line(done.stdout)}") from error
+
+
+def environment_of(scratch: str) -> dict[str, str]:
+    """Environment variables of a peer: its own settings on this machine must not colour the comparison."""
+    return {"PATH": os.environ["PATH"], "HOME": scratch, "TMPDIR": scratch, "PYTHONPATH": str(FOLDER)}
 
 
 def released(name: str, distribution: str) -> str:
