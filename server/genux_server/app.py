@@ -7,6 +7,7 @@ from werkzeug.exceptions import HTTPException
 from genux_server.api import create_api, on_http_error
 from genux_server.config import Config
 from genux_server.service import bootstrap
+from genux_server.service.sentry import watch_errors
 from genux_server.service.services import Services
 
 __all__ = ["create_app"]
@@ -36,7 +37,7 @@ def create_app(config: Config | None = None) -> Flask:
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a form left open over lunch still works
         WTF_CSRF_SSL_STRICT=config.secure_cookies,
     )
-    _watch_errors(config)
+    watch_errors(config)
     csrf = CSRFProtect(app)
     api = create_api()
     csrf.exempt(api)  # a bearer key is no ambient authority: a foreign page cannot make a browser send it
@@ -56,13 +57,6 @@ def _register_pages(app: Flask) -> None:
     from genux_server.pages import create_pages
 
     app.register_blueprint(create_pages())
-
-
-def _watch_errors(config: Config) -> None:
-    if config.sentry_dsn:
-        import sentry_sdk
-
-        sentry_sdk.init(dsn=config.sentry_dsn, send_default_pii=False, include_local_variables=False)
 
 
 def _secure(response: Response) -> Response:

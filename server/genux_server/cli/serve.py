@@ -63,6 +63,7 @@ def serve(
 def worker(*, data: Path | None) -> None:
     """Carry the inbox into the lake and keep reports fresh; one is active, others stand by."""
     from genux_server.cli.processes import stop_with_parent
+    from genux_server.service.sentry import watch_errors
     from genux_server.service.services import Services
     from genux_server.service.worker import Worker
 
@@ -72,6 +73,7 @@ def worker(*, data: Path | None) -> None:
         signal.signal(number, lambda _number, _frame: stop.set())
     stop_with_parent(stop.set)
     services = Services(Config.from_env(data=data))
+    watch_errors(services.config)
     Worker(services.store, services.lake, services.config).run(stop)
     services.store.close()
 

@@ -3,6 +3,7 @@
 import gzip
 import http.server
 import json
+import shutil
 import threading
 
 import openai
@@ -11,9 +12,12 @@ import sentry_sdk
 from sentry_sdk.integrations.openai import OpenAIIntegration
 
 import genux
-from genux import _registry
+from genux import _registry, testing
 from genux.integrations.sentry import GenuxIntegration
+from genux_server.config import Config
 from genux_server.demo.model_server import ModelServerConfig, create_model_app, serve_in_thread
+from genux_server.service import bootstrap
+from genux_server.store import Store
 
 EXPERIMENTS = """
 experiments:
@@ -161,3 +165,25 @@ def model_url():
 def llm(gx, model_url):
     with openai.OpenAI(base_url=f"{model_url}/v1", api_key="k", max_retries=0) as client:
         yield gx.wrap(client)
+
+
+@pytest.fixture
+def sqlite_config(sqlite_template, tmp_path):
+    """The service's configuration over databases with every table and nothing in them."""
+    shutil.copytree(sqlite_template, tmp_path / "data")
+    return Config(data=tmp_path / "data", archive_seconds=0.0)
+
+
+@pytest.fixture
+def batch_in_inbox(sqlite_config):
+    """One event that the worker has to carry into the lake."""
+    store = Store(sqlite_config.control_url, sqlite_config.inbox_url)
+    key = bootstrap.first_start(store, sqlite_config).server_key
+    store.close()
+    app = testing.in_process_service(sqlite_config)
+    gx = genux.Client(api_key=key, transport=testing.WsgiTransport(app), directory=sqlite_config.data / "outbox")
+    with gx.unit("user-42"):
+        gx.track("answer_accepted")
+    assert gx.flush(30)
+    gx.close()
+    app.extensions["genux"].store.close()
