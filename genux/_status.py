@@ -1,5 +1,7 @@
 """What a client says of itself."""
 
+from typing import Literal
+
 import msgspec
 
 from genux import _segments
@@ -7,7 +9,48 @@ from genux._delivery import Delivery
 from genux._guard import Guard
 from genux._snapshot import SnapshotStore
 
-__all__ = ["Status", "status_of"]
+__all__ = ["RouteStatus", "Status", "TargetStatus", "status_of"]
+
+
+class TargetStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A target of a route, as this process knows it.
+
+    Attributes:
+        name: as it is called in the calls' attempts.
+        model: that it asks for; empty is the caller's.
+        state: `ready`; `cooling` after a rate limit or too many failures; `out` for a refused or exhausted key; `busy`
+            at its limit of concurrency or rate, or while one request tries whether it has recovered.
+        ready_in_seconds: until it is asked again; 0 when that is not a matter of time.
+        last_error: why its last failed attempt failed, such as `rate_limited`; empty when none did.
+        ok: attempts that brought an answer.
+        errors: attempts that failed, rate limits included.
+        rate_limited: those of them that met a rate limit.
+        in_flight: attempts under way, streams that are being read included.
+    """
+
+    name: str
+    model: str = ""
+    state: Literal["ready", "cooling", "out", "busy"]
+    ready_in_seconds: float = 0.0
+    last_error: str = ""
+    ok: int = 0
+    errors: int = 0
+    rate_limited: int = 0
+    in_flight: int = 0
+
+
+class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A route, as this process knows it.
+
+    Attributes:
+        waits: times that a request had to wait because no target was ready.
+        waiting: requests that wait now.
+        targets: in the order of the route.
+    """
+
+    waits: int = 0
+    waiting: int = 0
+    targets: list[TargetStatus]
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

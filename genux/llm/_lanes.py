@@ -1,0 +1,173 @@
+"""How a request looks at a target: through which client, with which model, timeout and idempotency key."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from genux._ids import uuid7
+from genux.llm._circuit import Spot
+from genux.llm._target import Target
+
+__all__ = ["Lanes", "Parcel", "seconds_of"]
+
+_IDEMPOTENCY_HEADER = "idempotency-key"
+
+
+class Lanes:
+    """The clients through which one calling client reaches its targets: copies that share its HTTP connections.
+
+    Args:
+        copy: makes a measured copy of a client, with these options and for this provider.
+    """
+
+    def __init__(self, copy: Callable[[Any, dict[str, Any], str], Any]) -> None:
+        self._copy = copy
+        self._twins: dict[Spot, tuple[tuple[object, ...], Any]] = {}
+
+    def client(self, caller: Any, spot: Spot, key: str | None, caller_provider: str) -> Any:
+        """The client for a target; the caller's own where the target changes nothing about it."""
+        target = spot.target
+        elsewhere = target.client is not None or bool(target.base_url)
+        if not elsewhere and key is None and not target.provider:
+            return caller
+        source = caller if target.client is None else target.client
+        # A copy costs 15 us, so it is kept until one of the settings that it was made from is replaced.
+        stamp = (
+            key,
+            source.api_key,
+            source._base_url,  # noqa: SLF001 - the property renders a URL
+            source.timeout,
+            source.organization,
+            source._custom_headers,  # noqa: SLF001 - the public property merges them with the platform's
+            source._custom_query,  # noqa: SLF001 - as above
+        )
+        kept = self._twins.get(spot)
+        if kept is not None and kept[0] == stamp:
+            return kept[1]
+        options: dict[str, Any] = {}
+        if key is not None:
+            options["api_key"] = key
+        if target.base_url:
+            options["base_url"] = target.base_url
+        twin = self._copy(source, options, target.provider or ("" if elsewhere else caller_provider))
+        self._twins[spot] = (stamp, twin)
+        return twin
+
+
+class Parcel:
+    """A request that may be sent more than once.
+
+    Args:
+        options: as the caller's resource made them; never changed.
+    """
+
+    __slots__ = ("_files", "_idempotency_keys", "_options", "model", "stays")
+
+    def __init__(self, options: Any) -> None:
+        self._options = options
+        self._idempotency_keys: dict[tuple[int, str, str], str] = {}
+        self._files = _Rewindable(options)
+        body = {**_mapping(options.json_data), **_mapping(getattr(options, "extra_json", None))}
+        model = body.get("model")
+        self.model = model if isinstance(model, str) else ""
+        # What refers to something kept at the provider means nothing anywhere else.
+        self.stays = bool(body.get("previous_response_id") or body.get("conversation") or body.get("background"))
+
+    @property
+    def may_be_sent_again(self) -> bool:
+        """Whether its body can be produced a second time, unlike that of a pipe."""
+        return self._files.rewind()
+
+    def addressed(self, target: Target, timeout: Any) -> Any:
+        """A copy of the options for one attempt.
+
+        Args:
+            target: where it goes.
+            timeout: of the attempt; `None` leaves the caller's.
+        """
+        options = _copied(self._options)
+        options.max_retries = 0
+        if timeout is not None:
+            options.timeout = timeout
+        if target.model and target.model != self.model:
+            options.json_data = {**_mapping(options.json_data), "model": target.model}
+            if "model" in _mapping(getattr(options, "extra_json", None)):
+                options.extra_json = {**options.extra_json, "model": target.model}
+        place = (id(target.client), target.base_url, target.model or self.model)
+        first = not self._idempotency_keys
+        key = self._idempotency_keys.get(place)
+        if key is None:
+            key = (options.idempotency_key if first else None) or f"genux-{uuid7()}"
+            self._idempotency_keys[place] = key
+        options.idempotency_key = key
+        headers = _mapping(options.headers)
+        if place != next(iter(self._idempotency_keys)) and any(_is_idempotency(name) for name in headers):
+            options.headers = {name: key if _is_idempotency(name) else value for name, value in headers.items()}
+        return options
+
+
+def seconds_of(timeout: Any) -> float:
+    """How long a single attempt may take by the caller's own timeout; infinity for no limit."""
+    if timeout is None:
+        return float("inf")
+    if isinstance(timeout, int | float):
+        return float(timeout)
+    read = getattr(timeout, "read", None)
+    return float("inf") if read is None else float(read)
+
+
+def within(timeout: Any, seconds: float) -> Any:
+    """The caller's timeout, no part of it longer than `seconds`."""
+    if timeout is None or isinstance(timeout, int | float):
+        return seconds if timeout is None else min(timeout, seconds)
+    parts = {name: getattr(timeout, name) for name in ("connect", "read", "write", "pool")}
+    return type(timeout)(**{name: seconds if part is None else min(part, seconds) for name, part in parts.items()})
+
+
+class _Rewindable:
+    """The files and raw content of a request, put back to where they were before the first attempt."""
+
+    __slots__ = ("_again", "_positions")
+
+    def __init__(self, options: Any) -> None:
+        self._positions: list[tuple[Any, int]] = []
+        self._again = all(self._mark(part) for part in _parts(options))
+
+    def _mark(self, part: Any) -> bool:
+        if part is None or isinstance(part, str | bytes | bytearray):
+            return True
+        if not hasattr(part, "read"):
+            return type(part) in (list, tuple)
+        try:
+            self._positions.append((part, part.tell()))
+            return bool(part.seekable())
+        except (AttributeError, OSError, ValueError):
+            return False
+
+    def rewind(self) -> bool:
+        try:
+            for part, position in self._positions:
+                part.seek(position)
+        except (OSError, ValueError):
+            return False
+        return self._again
+
+
+def _parts(options: Any) -> Iterator[Any]:
+    yield getattr(options, "content", None)
+    files = options.files
+    for each in files.values() if isinstance(files, Mapping) else (pair[1] for pair in files or ()):
+        # httpx: a file, or a tuple of name, file and more
+        yield each[1] if isinstance(each, tuple) else each
+
+
+def _is_idempotency(name: str) -> bool:
+    return name.lower() == _IDEMPOTENCY_HEADER
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _copied(options: Any) -> Any:
+    copy = getattr(options, "model_copy", None)
+    return copy() if copy is not None else options.copy()

@@ -1,0 +1,416 @@
+"""`Route`: which target a request goes to, and what is remembered of each. No I/O happens here.
+
+One lock guards all that changes; nothing waits while it is held. A slot is given back from anywhere, also by the
+garbage collector in the middle of our own bookkeeping, so that path takes no lock: it leaves the ticket in a deque,
+and whoever holds the lock next clears the deque.
+"""
+
+import math
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, MutableMapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+from genux._status import RouteStatus, TargetStatus
+from genux.errors import ConfigError
+from genux.llm._circuit import KeyState, Spot
+from genux.llm._target import Target
+from genux.llm._verdict import Verdict
+
+__all__ = ["Route", "Ticket", "Trip", "Wait"]
+
+_JITTER = 0.25
+
+SayOnce = Callable[[str, str], None]
+KeyStates = MutableMapping[tuple[str, int, object], KeyState]
+
+
+class Ticket(NamedTuple):
+    """The right to one attempt at a target, and to one of its slots until it is given back."""
+
+    spot: Spot
+    taken_at: float
+    generation: int
+    tries_recovery: bool
+
+
+class Wait(NamedTuple):
+    """No target may be asked now. `handed` gets a ticket when a slot comes free; otherwise ask again in `seconds`."""
+
+    handed: "Future[Ticket]"
+    seconds: float
+
+
+class Trip:
+    """One request on its way: where it may go, where it has been, and until when.
+
+    Attributes:
+        lineup: targets that it may go to, in its order of preference.
+        deadline: `time.monotonic()` after which nothing more is begun.
+        intended: models that an answer may come from without being a fallback; "" is the caller's own.
+        n_attempts: attempts begun.
+        detour: why the first choice did not answer; empty when it did.
+    """
+
+    __slots__ = ("deadline", "detour", "faltered", "given_up", "intended", "lineup", "n_attempts", "not_before")
+
+    def __init__(self, lineup: list[Spot], deadline: float, intended: frozenset[str]) -> None:
+        self.lineup = lineup
+        self.deadline = deadline
+        self.intended = intended
+        self.given_up: set[Spot] = set()
+        self.not_before: dict[Spot, float] = {}
+        self.faltered: dict[Spot, int] = {}
+        self.n_attempts = 0
+        self.detour = ""
+
+
+class Route:
+    """Targets in order, with what is known of each. Safe to share between threads, event loops and clients.
+
+    Made by `gx.route(name, targets)`, or by itself.
+
+    Args:
+        name: in status and records.
+        targets: at least one.
+        total_seconds: everything together: attempts, waits, up to a stream's first token. Default: the caller's own
+            timeout, so that a request along a route takes no longer than one without may.
+        max_attempts: of one request.
+        cooldown_seconds: first cooldown where the provider names none; each further one doubles.
+        max_cooldown_seconds: longest cooldown, also when Retry-After asks for more.
+        out_seconds: how long a key that is refused, or has no quota left, is left alone.
+        tolerated_failures: server errors and timeouts in a row after which a target is still tried first.
+
+    Raises:
+        ConfigError: there is no target, two have one name, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        targets: Sequence[Target],
+        *,
+        total_seconds: float | None = None,
+        max_attempts: int = 8,
+        cooldown_seconds: float = 1.0,
+        max_cooldown_seconds: float = 120.0,
+        out_seconds: float = 900.0,
+        tolerated_failures: int = 2,
+    ) -> None:
+        if not targets:
+            raise ConfigError(f"the route `{name}` has no target")
+        if max_attempts < 1 or min(cooldown_seconds, max_cooldown_seconds, out_seconds) <= 0 or tolerated_failures < 0:
+            raise ConfigError(f"the route `{name}` has a setting that is not positive")
+        if total_seconds is not None and total_seconds <= 0:
+            raise ConfigError(f"the route `{name}` has a total_seconds that is not positive")
+        self.name = name
+        self.total_seconds = total_seconds
+        self.max_attempts = max_attempts
+        self._cooldown_seconds = cooldown_seconds
+        self._max_cooldown_seconds = max_cooldown_seconds
+        self._out_seconds = out_seconds
+        self._tolerated_failures = tolerated_failures
+        self._say_once: SayOnce = _say_nothing
+        self.clock: Callable[[], float] = time.monotonic
+        keys: KeyStates = {}
+        self._spots = [_spot(target, keys) for target in targets]
+        self._names = [target.name or f"target-{position}" for position, target in enumerate(targets, start=1)]
+        if len(set(self._names)) < len(self._names):
+            raise ConfigError(f"the route `{name}` has two targets of one name")
+        self._position = {spot: position for position, spot in enumerate(self._spots)}
+        self._has_arms = any(target.arms for target in targets)
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """In a child: what was in flight or waited is the parent's. What cools, cools here too."""
+        self._lock = threading.Lock()
+        self._returned: deque[tuple[Ticket, int]] = deque()
+        self._waiting: deque[tuple[Trip, Future[Ticket]]] = deque()
+        self._n_waits = 0
+        self._generation = getattr(self, "_generation", 0) + 1
+        for spot in self._spots:
+            spot.n_in_flight = 0
+            spot.is_tried = False
+
+    def adopt(self, keys: KeyStates, say_once: SayOnce) -> None:
+        """Shares what is known of keys with other routes, and warns through `say_once`."""
+        self._say_once = say_once
+        for spot in self._spots:
+            spot.key = keys.setdefault(spot.target.key_identity(), spot.key)
+
+    def name_of(self, spot: Spot) -> str:
+        """The target's name."""
+        return self._names[self._position[spot]]
+
+    def plan(
+        self, arms: frozenset[str], timeout_seconds: float, serves: Callable[[Target], bool] | None = None
+    ) -> Trip:
+        """Where a request may go.
+
+        Args:
+            arms: the arms that its unit is in, as `experiment:variant`.
+            timeout_seconds: the caller's own timeout.
+            serves: whether a target can serve this request at all.
+        """
+        spots = self._spots
+        if self._has_arms:
+            own = [spot for spot in spots if not arms.isdisjoint(spot.target.arms)]
+            spots = own + [spot for spot in spots if not spot.target.arms]
+        if serves is not None:
+            spots = [spot for spot in spots if serves(spot.target)]
+        lineup, n_first = _in_order(spots)
+        seconds = timeout_seconds if self.total_seconds is None else self.total_seconds
+        intended = frozenset(spot.target.model for spot in lineup[:n_first])
+        return Trip(lineup, self.clock() + seconds, intended)
+
+    def take(self, trip: Trip) -> Ticket | Wait | None:
+        """A ticket to the best target, what to wait for, or `None` when nothing can serve the request in time."""
+        now = self.clock()
+        with self._locked():
+            if now >= trip.deadline:
+                return None
+            spot, ready_at, busy = _choose(trip, now)
+            if spot is not None:
+                return self._ticket(spot, now)
+            if ready_at >= trip.deadline and not busy:
+                return None
+            wait = Wait(Future(), min(ready_at, trip.deadline) - now)
+            self._waiting.append((trip, wait.handed))
+            self._n_waits += 1
+            return wait
+
+    def stop_waiting(self, wait: Wait) -> Ticket | None:
+        """The wait is over: the ticket that was handed over in the meantime, if any."""
+        with self._locked():
+            self._waiting = deque(each for each in self._waiting if each[1] is not wait.handed)
+        return wait.handed.result() if wait.handed.done() and not wait.handed.cancelled() else None
+
+    def arrived(self, ticket: Ticket) -> None:
+        """The attempt brought an answer, or the first of a stream. Its slot stays taken until `give_back`."""
+        with self._locked():
+            spot = ticket.spot
+            spot.n_ok += 1
+            if ticket.taken_at >= spot.cooled_at:
+                spot.cooled_at = -math.inf
+                spot.n_faltered = 0
+            if ticket.taken_at >= spot.key.cooled_at:
+                spot.key.n_limited = 0
+            self._end_recovery(ticket)
+
+    def failed(self, ticket: Ticket, trip: Trip, verdict: Verdict, model: str) -> None:
+        """The attempt failed in a way that concerns the target.
+
+        Args:
+            ticket: of the attempt.
+            trip: whose attempt it was.
+            verdict: why, and what follows.
+            model: that was asked for; other targets of the same model are left out when it does not exist.
+        """
+        now = self.clock()
+        with self._locked():
+            spot = ticket.spot
+            spot.n_errors += 1
+            spot.last_code = verdict.code
+            trip.detour = trip.detour or verdict.code
+            if verdict.final_here:
+                trip.given_up.add(spot)
+            getattr(self, f"_{verdict.effect}")(ticket, trip, verdict, model, now)
+            self._end_recovery(ticket)
+
+    def give_back(self, ticket: Ticket, n_tokens: int) -> None:
+        """The attempt is over, its stream ended. Never waits for a lock; may be called by a finaliser."""
+        self._returned.append((ticket, n_tokens))
+        self._settle()
+
+    def status(self) -> RouteStatus:
+        """Every target's state, now."""
+        now = self.clock()
+        with self._locked():
+            targets = [self._status_of(spot, now) for spot in self._spots]
+            return RouteStatus(waits=self._n_waits, waiting=len(self._waiting), targets=targets)
+
+    # What a verdict does. Called with the lock held.
+
+    def _cool_key(self, ticket: Ticket, _trip: Trip, verdict: Verdict, _model: str, now: float) -> None:
+        spot = ticket.spot
+        key = spot.key
+        spot.n_limited += 1
+        if ticket.taken_at >= key.cooled_at:
+            # One episode, however many requests were in flight when it began.
+            key.n_limited += 1
+        seconds = self._cooldown(verdict.retry_after_seconds, key.n_limited)
+        spot.cool(now, seconds)
+        key.cooling_until = max(key.cooling_until, now + seconds)
+        key.cooled_at = now
+
+    def _falter(self, ticket: Ticket, trip: Trip, verdict: Verdict, _model: str, now: float) -> None:
+        spot = ticket.spot
+        if ticket.taken_at >= spot.cooled_at:
+            spot.n_faltered += 1
+        n_here = trip.faltered[spot] = trip.faltered.get(spot, 0) + 1
+        trip.not_before[spot] = now + self._cooldown(None, n_here)
+        if verdict.retry_after_seconds is not None or spot.n_faltered > self._tolerated_failures:
+            spot.cool(now, self._cooldown(verdict.retry_after_seconds, spot.n_faltered - self._tolerated_failures))
+
+    def _key_out(self, ticket: Ticket, _trip: Trip, verdict: Verdict, _model: str, now: float) -> None:
+        spot = ticket.spot
+        # A function may hand out another key next time, so it is asked again soon.
+        seconds = self._cooldown_seconds if callable(spot.target.key) else self._out_seconds
+        spot.key.out_until = now + seconds
+        spot.key.out_code = verdict.code
+        self._say_out(spot, verdict, seconds)
+
+    def _target_out(self, ticket: Ticket, _trip: Trip, verdict: Verdict, _model: str, now: float) -> None:
+        ticket.spot.out_until = now + self._out_seconds
+        ticket.spot.cooled_at = now
+        self._say_out(ticket.spot, verdict, self._out_seconds)
+
+    def _other_model(self, ticket: Ticket, trip: Trip, _verdict: Verdict, model: str, _now: float) -> None:
+        asked = ticket.spot.target.model
+        trip.given_up.update(spot for spot in trip.lineup if spot.target.model in (asked, model))
+
+    def _say_out(self, spot: Spot, verdict: Verdict, seconds: float) -> None:
+        name = self.name_of(spot)
+        self._say_once(
+            f"route:{self.name}:{name}:{verdict.code}",
+            f"route `{self.name}`: target `{name}` is out for {seconds:g} s ({verdict.code}); others serve meanwhile",
+        )
+
+    def _cooldown(self, asked_seconds: float | None, n_times: int) -> float:
+        if asked_seconds is not None:
+            return min(asked_seconds, self._max_cooldown_seconds)
+        seconds = self._cooldown_seconds * 2.0 ** min(max(n_times - 1, 0), 30)
+        return min(seconds, self._max_cooldown_seconds) * (1 + _JITTER * random.random())  # noqa: S311 - jitter
+
+    # Slots. Called with the lock held, but for `_locked` and `_settle`.
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        with self._lock:
+            yield
+        if self._returned:
+            self._settle()
+
+    def _settle(self) -> None:
+        # Who fails to get the lock leaves the work to who holds it: that one looks again after letting go.
+        while self._returned and self._lock.acquire(blocking=False):
+            try:
+                while self._returned:
+                    self._free(*self._returned.popleft())
+            finally:
+                self._lock.release()
+
+    def _free(self, ticket: Ticket, n_tokens: int) -> None:
+        now = self.clock()
+        ticket.spot.tokens.add(now, n_tokens)
+        if ticket.generation != self._generation:
+            return
+        ticket.spot.n_in_flight -= 1
+        self._end_recovery(ticket)
+        self._hand_over(now)
+
+    def _ticket(self, spot: Spot, now: float) -> Ticket:
+        spot.n_in_flight += 1
+        spot.requests.add(now, 1)
+        recovering = spot.is_recovering
+        spot.is_tried = recovering
+        return Ticket(spot, now, self._generation, recovering)
+
+    def _end_recovery(self, ticket: Ticket) -> None:
+        if ticket.tries_recovery and ticket.spot.is_tried and ticket.generation == self._generation:
+            ticket.spot.is_tried = False
+            self._hand_over(self.clock())
+
+    def _hand_over(self, now: float) -> None:
+        """Gives free slots to those who wait, the longest first."""
+        still: deque[tuple[Trip, Future[Ticket]]] = deque()
+        for trip, handed in self._waiting:
+            spot = _choose(trip, now)[0]
+            if spot is None:
+                still.append((trip, handed))
+            elif handed.set_running_or_notify_cancel():
+                handed.set_result(self._ticket(spot, now))
+        self._waiting = still
+
+    def _status_of(self, spot: Spot, now: float) -> TargetStatus:
+        target, key = spot.target, spot.key
+        out_until = max(spot.out_until, key.out_until)
+        cooling_until = max(spot.cooling_until, key.cooling_until)
+        state: Literal["ready", "cooling", "out", "busy"]
+        if out_until > now:
+            state, until = "out", out_until
+        elif cooling_until > now:
+            state, until = "cooling", cooling_until
+        else:
+            until = spot.ready_at(now)
+            state = "busy" if until > now else "ready"
+        return TargetStatus(
+            name=self.name_of(spot),
+            model=target.model,
+            state=state,
+            ready_in_seconds=until - now if now < until < math.inf else 0.0,
+            last_error=spot.last_code,
+            ok=spot.n_ok,
+            errors=spot.n_errors,
+            rate_limited=spot.n_limited,
+            in_flight=spot.n_in_flight,
+        )
+
+
+def _choose(trip: Trip, now: float) -> tuple[Spot | None, float, bool]:
+    """The target to ask now; else when the next is ready, and whether one may come free before.
+
+    A key that cools under one model is left alone for its others too, unless no other key would be ready sooner: most
+    providers count limits per model, so with one key alone its other models are worth asking.
+    """
+    soonest, busy = math.inf, False
+    shaded: Spot | None = None
+    other_key_at = math.inf
+    for spot in trip.lineup:
+        if spot in trip.given_up:
+            continue
+        at = max(spot.ready_at(now), trip.not_before.get(spot, 0.0))
+        if spot.key.cooling_until > now:
+            if at <= now:
+                shaded = shaded or spot
+        elif at <= now:
+            return spot, at, False
+        else:
+            other_key_at = min(other_key_at, at)
+        busy = busy or at == math.inf
+        soonest = min(soonest, max(at, now))
+    if shaded is not None and not other_key_at <= min(shaded.key.cooling_until, trip.deadline):
+        return shaded, now, False
+    return None, other_key_at if shaded is not None else soonest, busy
+
+
+def _in_order(spots: Sequence[Spot]) -> tuple[list[Spot], int]:
+    """The order of one request, and how many targets share the first place. Neighbours with weights are drawn."""
+    lineup: list[Spot] = []
+    n_first = 0
+    start = 0
+    while start < len(spots):
+        end = start + 1
+        if spots[start].target.weight:
+            while end < len(spots) and spots[end].target.weight:
+                end += 1
+        group = list(spots[start:end])
+        if len(group) > 1:
+            # Efraimidis and Spirakis (2006): sorting by u^(1/w) draws without replacement in proportion to w.
+            group.sort(key=lambda spot: random.random() ** (1 / spot.target.weight), reverse=True)  # noqa: S311
+        n_first = n_first or len(group)
+        lineup += group
+        start = end
+    return lineup, n_first
+
+
+def _spot(target: Target, keys: KeyStates) -> Spot:
+    return Spot(target, keys.setdefault(target.key_identity(), KeyState()))
+
+
+def _say_nothing(_topic: str, _message: str) -> None:
+    """A route by itself has nobody to tell; its status tells."""
