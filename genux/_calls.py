@@ -27,6 +27,7 @@ class CallRecorder:
             at=overrides.now(),
             unit_id=unit.unit_id,
             unit_kind=unit.unit_kind,
+            units=unit.units,
             feature=current_feature.get(),
             assignments=tuple(unit.assignments.values()),
         )

@@ -116,8 +116,8 @@ class Client:
         Args:
             unit_id: what is randomised. Anything but text of 1 to 256 characters is counted, and nothing in the block
                 is measured.
-            kind: such as `user`, `session`, `document`. A unit of another kind may stand inside; experiments find the
-                one of their kind, events take the innermost.
+            kind: such as `user`, `session`, `document`. Units of other kinds may stand inside one another; variants,
+                events and calls belong to each of them, and an experiment finds the one of its kind.
             **attributes: what targeting looks at; JSON values.
         """
         try:

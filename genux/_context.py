@@ -15,6 +15,8 @@ __all__ = ["Scope", "Unit", "carry", "current_call", "current_feature", "current
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_NO_UNITS: dict[str, str] = {}
+
 
 class Unit:
     """One stretch of work for one unit. Everything below shares the object, whichever task or thread it runs in.
@@ -23,13 +25,25 @@ class Unit:
         unit_id: innermost unit, empty on a resumed outcome.
         unit_kind: of the innermost unit.
         ids: unit ids by kind, outer units included.
+        units: those of the outer units.
+        outer: the unit around this one, of another kind.
         attributes: what targeting looks at.
         assignments: variants met here, by experiment.
         exposure_id: the last exposure here; on a resumed outcome, the one it belongs to.
         call_id: on a resumed outcome, the call it belongs to.
     """
 
-    __slots__ = ("assignments", "attributes", "call_id", "exposure_id", "ids", "unit_id", "unit_kind")
+    __slots__ = (
+        "assignments",
+        "attributes",
+        "call_id",
+        "exposure_id",
+        "ids",
+        "outer",
+        "unit_id",
+        "unit_kind",
+        "units",
+    )
 
     def __init__(
         self,
@@ -43,9 +57,13 @@ class Unit:
     ) -> None:
         self.unit_id = unit_id
         self.unit_kind = unit_kind
-        if outer is not None and unit_kind in outer.ids:
-            outer = None  # another unit of the same kind: what is known of the outer one is not true of it
-        self.ids: dict[str, str] = {unit_kind: unit_id} if outer is None else {**outer.ids, unit_kind: unit_id}
+        while outer is not None and unit_kind in outer.ids:
+            # Another unit of the same kind takes its place: what is known of it, or stands inside it, is left behind.
+            outer = outer.outer
+        own = {unit_kind: unit_id} if unit_id else {}
+        self.outer: Unit | None = outer
+        self.units: dict[str, str] = _NO_UNITS if outer is None else outer.ids
+        self.ids: dict[str, str] = own if outer is None else {**outer.ids, **own}
         self.attributes: Mapping[str, Any] = attributes if outer is None else {**outer.attributes, **attributes}
         self.assignments: dict[str, AssignmentRef] = {} if outer is None else dict(outer.assignments)
         self.call_id = call_id

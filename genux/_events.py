@@ -21,7 +21,7 @@ _MAX_REMEMBERED = 50_000
 _MAX_VALUE = 1e18
 _EXPOSED_REASONS = frozenset({"ASSIGNED", "FORCED"})
 
-_ExposureKey = tuple[str, int, str, bool, str]
+_ExposureKey = tuple[str | int | bool | tuple[str, str], ...]
 
 
 class Emitter:
@@ -65,6 +65,7 @@ class Emitter:
                 at=overrides.now(),
                 unit_id=unit.unit_id,
                 unit_kind=unit.unit_kind,
+                units=unit.units,
                 properties=properties,
                 name=checked_text(name, MAX_NAME_LENGTH, "bad_name", "an event's name"),
                 value=_checked_value(value),
@@ -76,12 +77,13 @@ class Emitter:
     def expose(self, unit: Unit, unit_id: str, assignment: Assignment) -> None:
         """The unit met its variant: recorded the first time in this process, remembered in the unit every time.
 
+        Inside other units it is recorded once for each, because an outcome resumed from it belongs to them as well.
         What is no variant of a running experiment (control for want of anything better, shipped) is no exposure.
         """
         if assignment.reason not in _EXPOSED_REASONS:
             return
         experiment, variant = assignment.experiment, assignment.variant
-        key = (experiment, assignment.epoch, variant.key, assignment.forced, unit_id)
+        key: _ExposureKey = (experiment, assignment.epoch, variant.key, assignment.forced, *unit.ids.items())
         exposure_id = self._exposed.get(key) or self._exposed_before.get(key)
         if exposure_id is None:
             exposure_id = uuid7()
@@ -91,6 +93,7 @@ class Emitter:
                     at=overrides.now(),
                     unit_id=unit_id,
                     unit_kind=assignment.unit_kind,
+                    units=_without(unit.ids, assignment.unit_kind),
                     experiment=experiment,
                     variant=variant.key,
                     epoch=assignment.epoch,
@@ -175,6 +178,10 @@ def _checked_value(value: Any) -> float:
     if not math.isfinite(number) or abs(number) > _MAX_VALUE:
         raise UsageError("bad_value", f"an event's value must be between -1e18 and 1e18, got {number}")
     return number
+
+
+def _without(ids: dict[str, str], kind: str) -> dict[str, str]:
+    return {other: unit_id for other, unit_id in ids.items() if other != kind} if len(ids) > 1 else {}
 
 
 def _unwritable(attributes: Mapping[str, Any]) -> str:

@@ -75,6 +75,7 @@ def call_of(probe: "Probe", status: Status, now: float) -> Call:
         at=probe.at,
         unit_id=context.unit_id,
         unit_kind=context.unit_kind,
+        units=context.units,
         feature=probe.feature or context.feature,
         operation=probe.operation,
         provider=probe.provider,

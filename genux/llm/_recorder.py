@@ -16,6 +16,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     at: dt.datetime | None = None
     unit_id: str = ""
     unit_kind: str = "user"
+    units: dict[str, str] = msgspec.field(default_factory=dict)
     feature: str = ""
     assignments: tuple[AssignmentRef, ...] = ()
 

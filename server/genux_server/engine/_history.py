@@ -7,7 +7,7 @@ import ibis
 import ibis.expr.types as ir
 
 from genux_server.engine._connection import stored
-from genux_server.engine._units import ALIAS_EVENT, canonical, once
+from genux_server.engine._units import ALIAS_EVENT, canonical, of_kind, once
 from genux_server.model import TABLES, LakeFiles
 
 __all__ = ["History", "Outcomes", "open_lake", "outcomes_of"]
@@ -78,15 +78,19 @@ class Outcomes:
 
 
 def open_lake(connection: ibis.BaseBackend, files: LakeFiles) -> History:
-    """The lake's files as tables of a connection; a table without files is empty."""
+    """The lake's files as tables of a connection; a table without files is empty.
+
+    A column that files from before it lack is null in their rows.
+    """
     tables = {}
     for name, columns in TABLES.items():
         paths = list(getattr(files, name))
+        types = {column: _IBIS_TYPES.get(kind, kind) for column, kind in columns.items()}
         if paths:
-            tables[name] = connection.read_parquet(paths, table_name=name, hive_partitioning=True)
+            rows = connection.read_parquet(paths, table_name=name, hive_partitioning=True, union_by_name=True)
+            tables[name] = rows.mutate(**{c: ibis.null(kind) for c, kind in types.items() if c not in rows.columns})
         else:
-            schema = ibis.schema({column: _IBIS_TYPES.get(kind, kind) for column, kind in columns.items()})
-            tables[name] = connection.create_table(name, schema=schema, temp=True)
+            tables[name] = connection.create_table(name, schema=ibis.schema(types), temp=True)
     return History(**tables)
 
 
@@ -101,13 +105,14 @@ def outcomes_of(
 ) -> Outcomes:
     """Outcomes called `names`, and all calls, of exposed units.
 
+    What happened in several units, one inside another, belongs to the one of this kind.
     An outcome without a `unit_id` belongs to the unit of the call or exposure that it names, the call first; one that
     names nothing known belongs to nobody.
     """
-    calls, n_call_copies = once(history.calls.filter(history.calls.unit_kind == unit_kind))
-    exposures = history.exposures.filter(history.exposures.unit_kind == unit_kind)
+    calls, n_call_copies = once(of_kind(history.calls, unit_kind))
+    exposures = of_kind(history.exposures, unit_kind)
     named = history.events.filter(history.events.name.isin(sorted(names)) & (history.events.name != ALIAS_EVENT))
-    named, n_event_copies = once(named.filter((named.unit_kind == unit_kind) | (named.unit_id == "")))
+    named, n_event_copies = once(of_kind(named, unit_kind))
     columns = (*_EVENT_COLUMNS, "properties") if with_properties else _EVENT_COLUMNS
     return Outcomes(
         events=_since_exposure(_owned(named, calls, exposures), units, aliases, columns),

@@ -96,7 +96,8 @@ def wanted_of(metric: MetricSpec) -> dict[str, Wanted]:
 
 def json_text(value: ir.JSONValue, name: str) -> ir.StringValue:
     """A member of a JSON object as text; null where it is missing, an object or an array."""
-    member = value[f'"{name}"']
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    member = value[f'"{quoted}"']
     return ibis.coalesce(member.str, member.int.cast("string"), member.float.cast("string"), member.bool.cast("string"))
 
 

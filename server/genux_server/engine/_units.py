@@ -8,9 +8,10 @@ import ibis.expr.types as ir
 
 from genux.specs import ExperimentSpec
 from genux_server.engine._connection import count_of, stored
+from genux_server.engine._measures import json_text
 from genux_server.model import Epoch
 
-__all__ = ["ALIAS_EVENT", "Exposed", "aliases_of", "canonical", "exposed_units", "once"]
+__all__ = ["ALIAS_EVENT", "Exposed", "aliases_of", "canonical", "exposed_units", "of_kind", "once"]
 
 ALIAS_EVENT = "genux_alias"
 _ALIAS_DOUBLINGS = 2
@@ -47,6 +48,18 @@ def once(rows: ir.Table) -> tuple[ir.Table, int]:
         return rows, 0
     joined = rows.left_join(copies, rows.event_id == copies.copied)
     return joined.filter(joined.kept.isnull() | (joined.seq == joined.kept)).select(*rows.columns), int(n_left_out)
+
+
+def of_kind(rows: ir.Table, unit_kind: str) -> ir.Table:
+    """The rows of units of a kind, with that unit's id as `unit_id`, be it the innermost or one around it.
+
+    Rows without a `unit_id`, resumed outcomes, stay: the call or exposure that they name knows the unit.
+    """
+    rows = rows.filter((rows.unit_kind == unit_kind) | (rows.unit_id == "") | rows.units.notnull())
+    own = (rows.unit_kind == unit_kind) | (rows.unit_id == "")
+    around = json_text(rows.units.cast("json"), unit_kind)
+    rows = rows.mutate(unit_id=ibis.ifelse(own, rows.unit_id, around))
+    return rows.filter(rows.unit_id.notnull())
 
 
 def aliases_of(events: ir.Table, unit_kind: str) -> ir.Table | None:

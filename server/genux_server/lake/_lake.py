@@ -111,6 +111,7 @@ class Lake:
                 self._uri(name) if table is None else table,
                 rows,
                 mode="append" if table is not None else "error",
+                schema_mode="merge",  # a table from before a column was thought of gets it
                 partition_by=_PARTITION_BY,
                 storage_options=self._storage_options,
                 writer_properties=_WRITER,

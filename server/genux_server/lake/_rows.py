@@ -37,6 +37,7 @@ _POSITION_BITS = 32
 _EMPTY_OBJECT = Raw(b"{}")
 _EMPTY_ARRAY = Raw(b"[]")
 _NOTHING = Raw(b"null")
+_SAYS_NOTHING = frozenset({b"null", b"{}"})
 
 
 class _Common(msgspec.Struct, kw_only=True, tag_field="type", gc=False):
@@ -44,6 +45,7 @@ class _Common(msgspec.Struct, kw_only=True, tag_field="type", gc=False):
     at: dt.datetime
     unit_id: str = ""
     unit_kind: str = "user"
+    units: Raw = _EMPTY_OBJECT
     properties: Raw = _EMPTY_OBJECT
 
 
@@ -185,7 +187,7 @@ def _json(values: Iterable[Raw], arrow_type: pa.DataType) -> pa.Array:
 
 def _json_or_null(values: Iterable[Raw], arrow_type: pa.DataType) -> pa.Array:
     texts = map(bytes, values)
-    return pa.array([None if text == b"null" else text for text in texts], pa.binary()).cast(arrow_type)
+    return pa.array([None if text in _SAYS_NOTHING else text for text in texts], pa.binary()).cast(arrow_type)
 
 
 def _money(values: Iterable[str | None], arrow_type: pa.DataType) -> pa.Array:
@@ -195,6 +197,7 @@ def _money(values: Iterable[str | None], arrow_type: pa.DataType) -> pa.Array:
 
 _CONVERT: Mapping[str, Callable[[Iterable[Any], pa.DataType], pa.Array]] = {
     "at": _times,
+    "units": _json_or_null,
     "properties": _json,
     "attributes": _json,
     "attempts": _json,

@@ -1,7 +1,8 @@
 """The lake's three tables, column by column, and how a batch reaches them.
 
 Types are Arrow's names. Every table is partitioned by `received_date`. `seq` is `(chunk << 32) | position`, unique over
-the lake: it breaks ties between rows of equal time, so that every engine finds the same first exposure.
+the lake: it breaks ties between rows of equal time, so that every engine finds the same first exposure. `units` is a
+JSON object of the ids of units of other kinds by kind, null where there are none.
 """
 
 import datetime as dt
@@ -24,6 +25,7 @@ _COMMON = {
     "seq": "int64",
     "unit_kind": "string",
     "unit_id": "string",
+    "units": "string",
     "properties": "string",
 }
 

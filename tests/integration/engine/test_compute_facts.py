@@ -16,6 +16,7 @@ AT = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
 WINDOW = dt.timedelta(hours=1)
 EXPERIMENT = ExperimentSpec(key="e", variants=[VariantSpec(key="a"), VariantSpec(key="b")])
+COUNT_ACCEPTED = Measure(event="answer_accepted", aggregate="count")
 ACCEPTED = MetricSpec(key="accepted", numerator=Measure(event="answer_accepted"), window_seconds=3_600)
 
 
@@ -24,7 +25,7 @@ def facts_of(tmp_path):
     lake = Lake(tmp_path / "lake")
     chunks = itertools.count(1)
 
-    def facts_of(*events, metrics=(ACCEPTED,), as_of=AT + 30 * DAY, **options):
+    def facts_of(*events, metrics=(ACCEPTED,), as_of=AT + 30 * DAY, experiment=EXPERIMENT, **options):
         batch = IngestedBatch(
             project_id=1, environment_id=1, batch_id="b", received_at=AT, events=msgspec.json.encode(list(events))
         )
@@ -32,7 +33,7 @@ def facts_of(tmp_path):
             lake.files(lake.append(next(chunks), [batch])),
             project_id=1,
             environment_id=1,
-            experiment=EXPERIMENT,
+            experiment=experiment,
             metrics=list(metrics),
             epochs=[Epoch(number=1, allocation=(0.5, 0.5), started_at=AT)],
             as_of=as_of,
@@ -64,6 +65,26 @@ def totals(facts, metric="accepted"):
             n, total = sums.get(cell.variant, (0, 0.0))
             sums[cell.variant] = (n + cell.moments.n, round(total + cell.moments.n * cell.moments.mean[0], 9))
     return sums
+
+
+def test_what_happens_in_a_unit_inside_another_counts_for_both_kinds(facts_of):
+    inside = {"unit_kind": "document", "units": {"user": "u1", 'a "kind"': "x"}}
+    exposed = [seen("u1"), seen("d1", unit_kind="document"), seen("x", unit_kind='a "kind"')]
+    call = called("d1", **inside)
+    done = [did("d1", **inside), call, did(call_id=call.call_id), did("d2", unit_kind="document", units={"user": "u2"})]
+    for kind in ("user", "document", 'a "kind"'):
+        experiment = msgspec.structs.replace(EXPERIMENT, unit_kind=kind)
+        outcomes = msgspec.structs.replace(ACCEPTED, kind="count", numerator=COUNT_ACCEPTED)
+        facts = facts_of(*exposed, *done, metrics=[outcomes], experiment=experiment)
+        assert totals(facts) == {"a": (1, 2.0)}, kind
+        assert (facts.calls[0].n_calls, facts.calls[0].n_units) == (1, 1)
+        exposed = done = []
+
+
+def test_an_outcome_resumed_from_an_exposure_counts_for_the_unit_around_it(facts_of):
+    exposure = seen("d1", unit_kind="document", units={"user": "u1"})
+    facts = facts_of(seen("u1"), exposure, did(exposure_id=exposure.event_id))
+    assert totals(facts) == {"a": (1, 1.0)}
 
 
 def test_an_empty_lake_has_empty_facts(facts_of):

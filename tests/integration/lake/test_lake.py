@@ -7,10 +7,12 @@ from decimal import Decimal
 import duckdb
 import msgspec
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from genux import wire
+from genux_server.engine._connection import duckdb_connection
+from genux_server.engine._history import open_lake
 from genux_server.lake import Lake, StaleChunkError
 from genux_server.lake._rows import arrow_tables
 from genux_server.model import TABLES, IngestedBatch, LakeVersions
@@ -93,6 +95,18 @@ def test_each_kind_of_event_becomes_one_row_of_its_table(lake):
     assert msgspec.json.decode(called["attempts"], type=list[wire.Attempt]) == sent[3].attempts
     assert msgspec.json.decode(called["retrieval"], type=wire.Retrieval) == sent[3].retrieval
     assert msgspec.json.decode(called["assignments"], type=list[wire.AssignmentRef]) == sent[3].assignments
+
+
+def test_a_table_from_before_a_column_was_thought_of_gets_it_and_is_read_without_it(tmp_path, lake):
+    (old,) = arrow_tables(1, [batch(track(units={"user": "u1"}))]).values()
+    write_deltalake(f"{lake._root}/events", old.drop_columns(["units"]), partition_by=["received_date"])
+    before = lake.append(1, [])
+    after = lake.append(2, [batch(track(units={"user": "u2"}))])
+    with duckdb_connection() as connection:
+        units = open_lake(connection, lake.files(after)).events.order_by("seq").units.to_pyarrow().to_pylist()
+    assert units == [None, '{"user":"u2"}']
+    with duckdb_connection() as connection:
+        assert open_lake(connection, lake.files(before)).events.units.to_pyarrow().to_pylist() == [None]
 
 
 def test_what_a_call_does_not_know_is_null_and_never_zero(lake):

@@ -74,7 +74,9 @@ TIMES = st.builds(
 UNITS = st.sampled_from(["u1", "u2", "u3", "u4", "u5", "anon1", "anon2"])
 # Sums of quarters are exact, so that equal values stay equal whatever the order of addition.
 QUARTERS = st.integers(-8, 40).map(lambda n: n / 4)
-KINDS = st.sampled_from(["user"] * 9 + ["session"])
+KINDS = st.sampled_from(["user"] * 6 + ["session"])
+# What stands around the innermost unit; a user inside a user cannot be, and is not looked at.
+AROUND = st.sampled_from([{}] * 4 + [{"user": "u1"}, {"user": "u2", "document": "d1"}, {"session": "u3"}])
 
 
 def _exposures():
@@ -84,6 +86,7 @@ def _exposures():
             "at": TIMES,
             "unit_id": UNITS,
             "unit_kind": KINDS,
+            "units": AROUND,
             "experiment": st.sampled_from(["e", "e", "e", "e", "other"]),
             "variant": st.sampled_from(["a", "a", "a", "b", "b", "gone"]),
             "epoch": st.sampled_from([1, 1, 1, 2, 9]),
@@ -100,6 +103,7 @@ def _tracks():
             "at": TIMES,
             "unit_id": UNITS,
             "unit_kind": KINDS,
+            "units": AROUND,
             "name": st.sampled_from(["answer_accepted", "purchase", "feedback", "page_view", "answer_seen"]),
             "value": QUARTERS,
             "properties": st.sampled_from(
@@ -118,6 +122,7 @@ def _calls():
             "at": TIMES,
             "unit_id": UNITS,
             "unit_kind": KINDS,
+            "units": AROUND,
             "status": st.sampled_from(["ok", "ok", "ok", "error"]),
             "latency_seconds": st.integers(0, 20).map(lambda n: n / 4),
             "cost_usd": st.sampled_from([None, "0.25", "1.000000000001"]),
@@ -199,14 +204,8 @@ class Reference:
         names = {"answer_accepted", "purchase", "feedback", *wire.SURFACE_EVENTS}
         self.every_exposure = [e for e in events if e["type"] == "exposure"]
         exposures, d1 = first_copies([e for e in self.every_exposure if e["experiment"] == "e"])
-        tracks, d2 = first_copies(
-            [
-                e
-                for e in events
-                if e["type"] == "event" and e["name"] in names and (e["unit_kind"] == "user" or not e["unit_id"])
-            ]
-        )
-        self.calls, d3 = first_copies([e for e in events if e["type"] == "call" and e["unit_kind"] == "user"])
+        tracks, d2 = first_copies(of_users(e for e in events if e["type"] == "event" and e["name"] in names))
+        self.calls, d3 = first_copies(of_users(e for e in events if e["type"] == "call"))
         self.duplicates = d1 + d2 + d3
         self.known_as = {}
         for alias in sorted((e for e in events if e["type"] == "alias"), key=lambda e: (e["at"], e["seq"])):
@@ -229,7 +228,7 @@ class Reference:
             return track["unit_id"]
         if track.get("call_id"):
             return next((c["unit_id"] for c in self.calls if c["call_id"] == track["call_id"]), None)
-        exposed = [e for e in self.every_exposure if e["unit_kind"] == "user"]
+        exposed = of_users(self.every_exposure)
         return next((e["unit_id"] for e in exposed if e["event_id"] == track.get("exposure_id")), None)
 
     def _expose(self, exposures) -> None:
@@ -318,6 +317,17 @@ class Reference:
             for vector, _ in found.values():
                 vector.update({name: min(vector[name], cap) for name, cap in caps.items()})
         return found, capped
+
+
+def of_users(events):
+    """The events of users, innermost or around another unit, and those that leave the unit to a call or exposure."""
+    found = []
+    for event in events:
+        if event["unit_kind"] == "user" or not event["unit_id"]:
+            found.append(event)
+        elif "user" in event["units"]:
+            found.append(dict(event, unit_id=event["units"]["user"]))
+    return found
 
 
 def first_copies(events):
