@@ -68,7 +68,6 @@ Usd = Annotated[str, msgspec.Meta(pattern=r"^-?\d{1,12}(\.\d{1,18})?$")]
 Value = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]
 Units = Annotated[dict[Name, Id], msgspec.Meta(max_length=MAX_UNITS)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Units = Annotated[dict[Name, Id], msgspec.Meta(max_length=MAX_UNITS)]
 Properties = dict[Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)], Any]
 
 Reason = Literal[
