@@ -2,10 +2,6 @@
 
 import gzip
 import json
-import os
-import subprocess
-import sys
-import textwrap
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -129,36 +125,13 @@ def service():
 
 
 @pytest.fixture
-def host(service, tmp_path):
-    """Runs Python source in a process of its own; `gx` is a client of the service, its outbox below `tmp_path`."""
-    running = []
+def host(service, launch):
+    """`launch` with this service."""
 
-    def run(source, *, wait=True, preamble="gx = genux.Client()", **environment):
-        code = f"import os, signal, sys, time, genux\n{preamble}\n" + textwrap.dedent(source)
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", code],
-            env={
-                **os.environ,
-                "GENUX_URL": service.url,
-                "GENUX_API_KEY": "sk_made_up",
-                "GENUX_DIR": str(tmp_path / "outbox"),
-                **environment,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        running.append(process)
-        if not wait:
-            return process
-        process.out, process.err = process.communicate(timeout=60)
-        return process
+    def run(source, **settings):
+        return launch(source, url=service.url, key="sk_made_up", **settings)
 
-    yield run
-    for process in running:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    return run
 
 
 @pytest.fixture

@@ -10,23 +10,7 @@ import urllib.request
 import uuid
 from collections import Counter
 
-import duckdb
 import pytest
-
-from genux_server.config import Config
-from genux_server.lake import Lake
-from genux_server.store import Store, inbox
-
-
-def lake_event_ids(data):
-    config = Config(data=data)
-    store = Store(config.control_url, config.inbox_url)
-    with store.inbox_reading() as connection:
-        files = Lake(config.lake_path).files(inbox.lake_versions(connection))
-    store.close()
-    with duckdb.connect() as connection:
-        rows = connection.execute("SELECT event_id FROM read_parquet(?)", [list(files.events)]).fetchall()
-    return Counter(row[0] for row in rows)
 
 
 def send(url, key, body):
@@ -73,23 +57,13 @@ class Load:
             thread.join()
 
 
-def wait_until_drained(service):
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        ready = service.ready()
-        if ready["waiting_batches"] == 0:
-            return
-        time.sleep(0.1)
-    raise AssertionError(ready)
-
-
 def test_the_service_starts_answers_and_stops(service):
     keys = service.start()
     body, ids = new_batch(3)
     assert send(keys["url"], keys["server_key"], body) == {"status": "ok", "accepted": 3, "rejected": []}
-    wait_until_drained(service)
+    service.wait_until_drained()
     assert service.stop() == 0
-    assert lake_event_ids(service.data) == Counter(ids)
+    assert service.events_in_lake() == Counter(ids)
     assert service.keys_file.stat().st_mode & 0o777 == 0o600
     # the keys in the file still work, so that a restarted demonstration goes on with them
     assert service.start() == keys
@@ -107,8 +81,8 @@ def test_killing_any_process_at_any_moment_loses_and_doubles_nothing(service):
             service.start()
     time.sleep(1)
     load.finish()
-    wait_until_drained(service)
+    service.wait_until_drained()
     service.stop()
-    found = lake_event_ids(service.data)
+    found = service.events_in_lake()
     assert load.again > 0
     assert found == Counter(load.sent)

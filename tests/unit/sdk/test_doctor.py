@@ -98,7 +98,7 @@ def test_the_outbox_is_looked_at_without_disturbing_it(service, tmp_path):
     (directory / "parked").mkdir()
     (directory / "parked" / "x.jsonl").write_text("{}\n")
     findings = found(transport=Answering(), status=gx.status())
-    assert "1 batches" in findings["outbox"].message
+    assert "1 batch waiting" in findings["outbox"].message
     assert findings["parked"].status == "problem"
     assert findings["no_snapshot"].status == "warning"
     assert findings["outbox_ephemeral"].status == "warning"
@@ -117,7 +117,7 @@ def test_an_old_batch_means_that_nobody_ships(tmp_path):
     stamp = f"{int((time.time() - 4_000) * 1_000):012x}"
     (directory / f"{stamp[:8]}-{stamp[8:]}-7000-8000-000000000000.jsonl").write_text("{}\n")
     outbox = found(transport=Answering())["outbox"]
-    assert (outbox.status, "the oldest 4000 s old" in outbox.message) == ("warning", True)
+    assert (outbox.status, "the oldest 67 min old" in outbox.message) == ("warning", True)
 
 
 def test_events_stranded_by_a_rotated_key_are_told_and_may_be_moved(service, tmp_path):
