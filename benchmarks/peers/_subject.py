@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, ANN202
+# ruff: noqa: ANN001, ANN202
 """The experiment that every SDK is given, and the shape in which it hands its assignment over to be timed."""
 
 from dataclasses import dataclass
