@@ -13,6 +13,7 @@ from genux._ids import uuid7
 from genux._overrides import overrides
 from genux.assignment import Assignment
 from genux.errors import UsageError
+from genux.observers import Exposed, current_observers
 from genux.wire import MAX_ID_LENGTH, MAX_NAME_LENGTH, Alias, AssignmentRef, Event, Exposure, Track
 
 __all__ = ["Emitter", "checked_text"]
@@ -108,9 +109,18 @@ class Emitter:
                 return
             self._remember(key, exposure_id)
         unit.exposure_id = exposure_id
-        unit.assignments[experiment] = AssignmentRef(
+        met = AssignmentRef(
             experiment=experiment, variant=variant.key, epoch=assignment.epoch, forced=assignment.forced
         )
+        unit.assignments[experiment] = met
+        if observers := current_observers():
+            in_force = tuple(unit.assignments.values())
+            told = Exposed(assignment=met, in_force=in_force, unit_id=unit_id, unit_kind=assignment.unit_kind)
+            for observer in observers:
+                try:
+                    observer.exposed(told)
+                except Exception as error:  # noqa: BLE001 an observer's failure is nobody else's
+                    self._guard.failed("observer", error)
 
     def alias(self, anonymous_id: str, known_id: str, kind: str) -> None:
         """An anonymous unit turned out to be a known one."""
