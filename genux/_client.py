@@ -203,6 +203,25 @@ class Client:
 
         return wrap(client, self._recorder)
 
+    def executor(self, pool: C, /) -> C:
+        """Make a thread pool take the unit, feature and call along, whatever is submitted to it from now on.
+
+        Needed for pools and for `loop.run_in_executor`, whose threads inherit no context; `asyncio.to_thread` and tasks
+        inherit it by themselves. One function alone goes through `genux.carry`.
+
+        Returns:
+            The same pool; untouched, which is counted, when it is no `ThreadPoolExecutor`.
+        """
+        from genux._executor import make_carrying
+
+        try:
+            make_carrying(pool)
+        except UsageError as error:
+            self._guard.failed("executor", error)
+            if self._guard.strict:
+                raise
+        return pool
+
     def call(self, *, model: str, provider: str = "", operation: str = "chat", feature: str = "") -> "ManualCall":
         """Measure a call to a model that is not reached through an OpenAI client; see `genux.llm.manual_call`."""
         from genux.llm import manual_call
@@ -277,6 +296,10 @@ class Client:
     def note(self, where: str, error: BaseException) -> None:
         """Count and log a failure of measuring that an integration met."""
         self._guard.failed(where, error)
+
+    def expose_anew(self) -> None:
+        """Forget which exposures were recorded; for `genux.testing.recording()`."""
+        self._emitter.forget()
 
     def at_exit(self, spent_seconds: float = 0.0) -> None:
         """The interpreter leaves: ship what can be shipped in time, less what the exit has spent already."""

@@ -37,6 +37,12 @@ def forget(client: "Client") -> None:
         _default = None
 
 
+def expose_anew() -> None:
+    """Every client records exposures as though it had recorded none."""
+    for client in list(_known):
+        client.expose_anew()
+
+
 def default_client() -> "Client":
     """The client constructed last, or one made from the environment. Never raises."""
     if _default is not None:

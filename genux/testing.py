@@ -11,14 +11,13 @@ assert [event.name for event in seen.tracks] == ["answer_accepted"]
 
 import datetime as dt
 import gzip
-import io
-import sys
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import msgspec
 
+from genux import _registry
+from genux._in_process import InProcessService, WsgiTransport, in_process_service
 from genux._overrides import overrides
 from genux._transport import Response, Transport
 from genux.errors import ConfigError, TransportError
@@ -26,6 +25,7 @@ from genux.wire import Alias, Batch, BatchReply, Call, Event, Exposure, Snapshot
 
 __all__ = [
     "FrozenClock",
+    "InProcessService",
     "Recording",
     "RecordingTransport",
     "Response",
@@ -86,9 +86,11 @@ class Recording:
 def recording() -> Generator[Recording]:
     """Hear every event of every client in this process, local mode included. They go their usual way as well.
 
-    A client records a unit's exposure once; a test that needs it again constructs a new client.
+    Exposures that a client recorded before are recorded anew, so that tests with the same units do not depend on each
+    other's order.
     """
     seen = Recording()
+    _registry.expose_anew()
     overrides.listeners.append(seen.events.append)
     try:
         yield seen
@@ -172,80 +174,3 @@ class RecordingTransport:
             self.batches.append(batch)
         reply = BatchReply(status="duplicate" if known else "ok", accepted=len(batch.events))
         return Response(200, {"genux-snapshot": version}, msgspec.json.encode(reply))
-
-
-class WsgiTransport:
-    """Speaks to a WSGI app in this process, without a socket.
-
-    Args:
-        app: such as the service itself; see `in_process_service`.
-    """
-
-    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
-        self._app = app
-
-    def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
-        """Call the app once."""
-        path, _, query = path.partition("?")
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": "",
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "REMOTE_ADDR": "127.0.0.1",
-            "CONTENT_LENGTH": str(len(body)),
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(body),
-            "wsgi.errors": sys.stderr,
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-            "HTTP_HOST": "localhost",
-        }
-        for name, value in headers.items():
-            variable = name.upper().replace("-", "_")
-            environ["CONTENT_TYPE" if variable == "CONTENT_TYPE" else f"HTTP_{variable}"] = value
-        status = "500 the app never answered"
-        answered: dict[str, str] = {}
-        parts: list[bytes] = []
-
-        def start_response(line: str, pairs: list[tuple[str, str]], _error: object = None) -> Callable[[bytes], object]:
-            nonlocal status
-            status = line
-            answered.update((name.lower(), value) for name, value in pairs)
-            return parts.append
-
-        result = self._app(environ, start_response)
-        try:
-            parts.extend(result)
-        finally:
-            close = getattr(result, "close", None)
-            if close is not None:
-                close()
-        return Response(int(status.split(" ", 1)[0]), answered, b"".join(parts))
-
-
-def in_process_service(*args: Any, **settings: Any) -> Callable[..., Iterable[bytes]]:
-    """Make the genux service as a WSGI app in this process, when `genux[server]` is installed.
-
-    Args:
-        *args: handed to the service's app factory.
-        **settings: handed to it too.
-
-    Raises:
-        ConfigError: no service is installed.
-    """
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group="genux.in_process_service"):
-        try:
-            factory = entry.load()
-        except ImportError as error:
-            raise ConfigError(f"the service cannot be imported ({error}); pip install 'genux[server]'") from error
-        app: Callable[..., Iterable[bytes]] = factory(*args, **settings)
-        return app
-    raise ConfigError("no genux service is installed here; pip install 'genux[server]'")

@@ -34,6 +34,7 @@ PUBLIC = {
         "call",
         "carry",
         "default_client",
+        "executor",
         "expose",
         "feature",
         "flush",
@@ -75,8 +76,10 @@ PUBLIC = {
         "UsageError",
     ],
     "genux.middleware": ["AsgiUnit", "WsgiUnit"],
+    "genux.observers": ["CallStarted", "Exposed", "Observer", "observe"],
     "genux.testing": [
         "FrozenClock",
+        "InProcessService",
         "Recording",
         "RecordingTransport",
         "Response",

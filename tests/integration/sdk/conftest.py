@@ -3,6 +3,7 @@ import json
 import pytest
 
 from genux import _registry, testing
+from genux_server.app import create_app
 from genux_server.service import bootstrap
 from genux_server.store import Store
 
@@ -24,8 +25,8 @@ def credentials(service_config):
 
 @pytest.fixture
 def transport(service_config, credentials):
-    """The real service, in this process, found as an app's own tests would find it."""
-    app = testing.in_process_service(service_config)
+    """The real service, in this process, over both databases."""
+    app = create_app(service_config)
     yield testing.WsgiTransport(app)
     for client in list(_registry._open):
         client.close()

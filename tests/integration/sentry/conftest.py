@@ -14,6 +14,7 @@ from sentry_sdk.integrations.openai import OpenAIIntegration
 import genux
 from genux import _registry, testing
 from genux.integrations.sentry import GenuxIntegration
+from genux_server.app import create_app
 from genux_server.config import Config
 from genux_server.demo.model_server import ModelServerConfig, create_model_app, serve_in_thread
 from genux_server.service import bootstrap
@@ -180,7 +181,7 @@ def batch_in_inbox(sqlite_config):
     store = Store(sqlite_config.control_url, sqlite_config.inbox_url)
     key = bootstrap.first_start(store, sqlite_config).server_key
     store.close()
-    app = testing.in_process_service(sqlite_config)
+    app = create_app(sqlite_config)
     gx = genux.Client(api_key=key, transport=testing.WsgiTransport(app), directory=sqlite_config.data / "outbox")
     with gx.unit("user-42"):
         gx.track("answer_accepted")
