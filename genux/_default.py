@@ -22,6 +22,7 @@ __all__ = [
     "call",
     "carry",
     "default_client",
+    "executor",
     "expose",
     "feature",
     "flush",
@@ -76,6 +77,11 @@ def alias(anonymous_id: str, known_id: str, /, *, kind: str = "user") -> None:
 def wrap(client: C, /) -> C:
     """See `Client.wrap`."""
     return default_client().wrap(client)
+
+
+def executor(pool: C, /) -> C:
+    """See `Client.executor`."""
+    return default_client().executor(pool)
 
 
 def call(*, model: str, provider: str = "", operation: str = "chat", feature: str = "") -> "ManualCall":
