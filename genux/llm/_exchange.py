@@ -2,27 +2,41 @@
 
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from genux.llm._deferred import account
 from genux.llm._facts import operation_of, provider_of
 from genux.llm._probe import Probe, status_of
 from genux.llm._recorder import Recorder
 from genux.llm._streams import AsyncWatched, Watched, on_close
+
+if TYPE_CHECKING:
+    from genux.llm._routing import Routing
 
 __all__ = ["Exchange", "Meter"]
 
 _RAW_HEADER = "X-Stainless-Raw-Response"
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _STREAM_USAGE_OPERATIONS = ("chat", "completions")
-_STREAM_USAGE_HOSTS = frozenset({"api.openai.com"})
+# They report usage unasked, so that a chunk hidden there would be one that the caller counts on.
+_REPORTING_UNASKED = frozenset({"fireworks", "mistral", "openrouter", "perplexity", "x-ai"})
+_REFUSALS = (400, 422)
+# Whatever these give back is what the request was for, and paid for with it.
+_SETTLED_AT_ONCE = frozenset(
+    {"audio.speech", "audio.transcriptions", "audio.translations", "chat", "completions", "embeddings", "images"}
+)
 
 
 class _Body(msgspec.Struct):
     """The parts of a response body that are facts about the call; everything else is skipped unread."""
 
+    id: Any = None
+    object: Any = None
+    created_at: Any = None
+    background: Any = None
     model: str | None = None
     service_tier: str | None = None
     status: Any = None
@@ -33,19 +47,26 @@ class _Body(msgspec.Struct):
 _decode_body = msgspec.json.Decoder(_Body).decode
 
 
+# Base URLs that have answered a stream which was asked for usage, or only without. Deployments are few; were they many,
+# forgetting would cost one more try.
+_accepting = {"https://api.openai.com/v1/"}
+_refusing: set[str] = set()
+_MAX_BASES = 1_000
+
+
 class Meter:
     """What the measured clients of one `wrap` share."""
 
     __slots__ = (
+        "_base",
         "_base_url",
-        "_host",
         "_provider",
-        "_refusing",
-        "_stream_usage",
         "asynchronous",
         "provider",
         "recorder",
+        "routing",
         "stream_type",
+        "stream_usage",
     )
 
     def __init__(self, recorder: Recorder, *, provider: str, stream_usage: bool | None, stream_type: type) -> None:
@@ -53,37 +74,33 @@ class Meter:
         self.provider = provider
         self.stream_type = stream_type
         self.asynchronous = hasattr(stream_type, "__anext__")
-        self._stream_usage = stream_usage
-        self._refusing: set[str] = set()
+        self.stream_usage = stream_usage
+        self.routing: Routing | None = None
         self._base_url: Any = None
-        self._host = self._provider = ""
+        self._base = self._provider = ""
 
     def copy(self) -> "Meter":
-        """The meter of a client's copy, which may have another base URL; what servers refuse is known to both."""
+        """The meter of a client's copy, which may have another base URL."""
         twin = Meter(
-            self.recorder, provider=self.provider, stream_usage=self._stream_usage, stream_type=self.stream_type
+            self.recorder, provider=self.provider, stream_usage=self.stream_usage, stream_type=self.stream_type
         )
-        twin._refusing = self._refusing
+        twin.routing = self.routing and self.routing.copy()
         return twin
 
     def locate(self, client: Any) -> tuple[str, str]:
-        """Host and provider of the client's base URL; rendering a URL costs 2 us, so it is remembered."""
+        """Base URL and provider of a client; rendering a URL costs 2 us, so it is remembered."""
         base_url = client.base_url
         if base_url is not self._base_url:
-            self._host = urlsplit(str(base_url)).hostname or ""
-            self._provider = self.provider or provider_of(self._host)
+            self._base = str(base_url)
+            self._provider = self.provider or provider_of(urlsplit(self._base).hostname or "")
             self._base_url = base_url
-        return self._host, self._provider
+        return self._base, self._provider
 
-    def may_ask_for_usage(self, host: str) -> bool:
-        """Whether a stream from this host may be asked to report its usage."""
-        if host in self._refusing or self._stream_usage is False:
+    def may_ask_for_usage(self, base: str, provider: str) -> bool:
+        """Whether a stream from this base URL may be asked to report its usage."""
+        if base in _refusing or self.stream_usage is False:
             return False
-        return self._stream_usage is True or host in _STREAM_USAGE_HOSTS
-
-    def refuses(self, host: str) -> None:
-        """The host answered that it does not know how to report the usage of a stream."""
-        self._refusing.add(host)
+        return self.stream_usage is True or provider not in _REPORTING_UNASKED
 
 
 class Exchange(Probe):
@@ -95,10 +112,10 @@ class Exchange(Probe):
 
     covers_streams = True
 
-    __slots__ = ("_ended_at", "_host", "_meter", "_open", "_parser", "_plain_options", "options")
+    __slots__ = ("_asked_in_vain", "_base", "_ended_at", "_meter", "_open", "_parser", "_plain_options", "options")
 
     def __init__(self, meter: Meter, client: Any, options: Any, *, streaming: bool) -> None:
-        host, provider = meter.locate(client)
+        base, provider = meter.locate(client)
         body = options.json_data if isinstance(options.json_data, Mapping) else {}
         extra = getattr(options, "extra_json", None)
         asked = {**body, **extra} if isinstance(extra, Mapping) else body
@@ -115,7 +132,8 @@ class Exchange(Probe):
             self.prompt_version = str(prompt.get("version") or "")
         self.streaming = streaming
         self._meter = meter
-        self._host = host
+        self._base = base
+        self._asked_in_vain = False
         self._open = False
         self._ended_at = 0.0
         self._plain_options = options
@@ -132,23 +150,28 @@ class Exchange(Probe):
         self.usage_reason = "not_requested"
         # A raw response shows the bytes: the usage chunk could not be hidden there.
         raw = isinstance(headers, Mapping) and headers.get(_RAW_HEADER)
-        if raw or "include_usage" in wanted or asked is not body or not self._meter.may_ask_for_usage(self._host):
+        if raw or "include_usage" in wanted or asked is not body:
+            return
+        if not self._meter.may_ask_for_usage(self._base, self.provider):
             return
         self.options.json_data = {**body, "stream_options": {**wanted, "include_usage": True}}
         self.hide_usage = True
         self.usage_reason = "not_reported"
 
     def try_again_plain(self, error: BaseException) -> bool:
-        """Whether the server refused what only we had asked for; the options are then the caller's again."""
-        if not self.hide_usage or getattr(error, "status_code", 0) not in (400, 422):
+        """Whether the server may have refused what only we had asked for; the options are then the caller's again."""
+        if not self.hide_usage or getattr(error, "status_code", 0) not in _REFUSALS:
             return False
         complaint = str(error)
-        if "stream_options" not in complaint and "include_usage" not in complaint:
+        if self._base in _accepting and "stream_options" not in complaint and "include_usage" not in complaint:
             return False
         self.hide_usage = False
+        self._asked_in_vain = True
         self.usage_reason = "not_requested"
         self.options.json_data = self._plain_options.json_data
-        self._meter.refuses(self._host)
+        # The try that we spoilt is not the caller's, nor is its time.
+        self.attempts.clear()
+        self.started = self.attempt_at = perf_counter()
         return True
 
     def __call__(self, parsed: Any) -> Any:
@@ -188,6 +211,10 @@ class Exchange(Probe):
         """The request is back at the caller's; an open body goes on being watched."""
         now = perf_counter()
         self.leave()
+        if self.hide_usage:
+            _remember(_accepting, self._base)
+        elif self._asked_in_vain:
+            _remember(_refusing, self._base)
         if not self._open:
             self.guarded("call", self._complete, getattr(result, "http_response", result), now)
 
@@ -228,12 +255,22 @@ class Exchange(Probe):
             self._ended_at = perf_counter()
         return self.finished
 
+    def account(self) -> None:
+        """Whether the usage is this request's, or that of another which began or fetched the same answer."""
+        if self.operation not in _SETTLED_AT_ONCE:
+            account(self, self.answer)
+
     def left(self, error: BaseException | None) -> None:
         """As for any stream, but a raw body that was read to its end is complete."""
         if self._ended_at:
             self.finish("ok", self._ended_at)
         else:
             super().left(error)
+
+
+def _remember(bases: set[str], base: str) -> None:
+    if base not in bases and len(bases) < _MAX_BASES:
+        bases.add(base)
 
 
 def _copied(options: Any) -> Any:

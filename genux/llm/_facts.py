@@ -5,7 +5,7 @@ from typing import Any
 
 from genux.wire import Tokens
 
-__all__ = ["content_began", "fields_of", "is_terminal", "operation_of", "provider_of", "tokens_of"]
+__all__ = ["content_began", "fields_of", "is_terminal", "is_unbilled", "operation_of", "provider_of", "tokens_of"]
 
 _OPERATIONS = {
     "/audio/speech": "audio.speech",
@@ -19,11 +19,19 @@ _OPERATIONS = {
     "/images/variations": "images",
     "/moderations": "moderations",
     "/responses": "responses",
+    "/responses/compact": "responses.compact",
+    "/responses/input_tokens": "responses.count",
 }
+# What a POST to something that exists already does to it, named by the last segment of its path.
+_VERBS = frozenset({"cancel", "complete"})
+_UNBILLED_VERBS = (".cancel", ".complete", ".count", ".delete", ".get", ".update")
+# Nothing is generated here; what a batch costs is known when it is done.
+_UNBILLED_FAMILIES = ("batches.post", "conversations.post", "files.post", "uploads.post", "webhook_endpoints.post")
 
 # Host suffix -> provider id of genai-prices.
 _PROVIDERS = (
     ("api.openai.com", "openai"),
+    (".amazonaws.com", "aws"),
     (".openai.azure.com", "azure"),
     (".cognitiveservices.azure.com", "azure"),
     ("openrouter.ai", "openrouter"),
@@ -56,9 +64,21 @@ _TERMINAL_EVENTS = frozenset(
 def operation_of(method: str, path: str) -> str:
     """A short, bounded name of what is asked: `chat`, `responses`, ..., else `<first path segment>.<method>`."""
     bare = path.partition("?")[0].rstrip("/")
-    if method == "post" and (known := _OPERATIONS.get(bare)):
-        return known
+    if method == "post":
+        known = _OPERATIONS.get(bare)
+        if known is not None:
+            return known
+        last = bare.rpartition("/")[2]
+        if last in _VERBS:
+            method = last
+        elif bare.startswith("/chat/completions/"):
+            method = "update"
     return f"{bare.lstrip('/').partition('/')[0] or 'root'}.{method}"[:128]
+
+
+def is_unbilled(operation: str) -> bool:
+    """Whether a request of this operation is free by itself, so that its cost is known to be 0."""
+    return operation.endswith(_UNBILLED_VERBS) or operation in _UNBILLED_FAMILIES
 
 
 def provider_of(host: str) -> str:

@@ -1,6 +1,6 @@
 """What a call's answer says of itself while it passes: model, tier, usage, failure, and when it came."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -15,6 +15,7 @@ class Observed:
 
     __slots__ = (
         "_recorder",
+        "answer",
         "chunks",
         "error_type",
         "first_at",
@@ -33,6 +34,7 @@ class Observed:
         self.operation = operation
         self.served_model = self.service_tier = self.error_type = ""
         self.usage: Any = None
+        self.answer: Mapping[str, Any] = {}
         self.chunks = 0
         self.first_at = self.first_content_at = self.last_at = 0.0
         self.last: Any = None
@@ -59,6 +61,10 @@ class Observed:
         inner = fields.get("response")
         if inner is not None and fields.get("type") is not None:
             fields = fields_of(inner)
+        elif fields.get("event") is not None:
+            fields = fields_of(fields.get("data"))
+        if fields.get("object") is not None:
+            self.answer = fields
         model = fields.get("model")
         if isinstance(model, str) and model:
             self.served_model = model

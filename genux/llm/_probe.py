@@ -42,6 +42,7 @@ class Probe(Observed):
         "attempts",
         "call_id",
         "context",
+        "event_id",
         "feature",
         "finished",
         "http_status",
@@ -76,6 +77,7 @@ class Probe(Observed):
         self.seen = False
         self.finished = False
         self.call_id = uuid7()
+        self.event_id = ""
         self.parent = enclosing.get()
         self._token: contextvars.Token[Probe | None] | None = None
         self.started = self.attempt_at = 0.0
@@ -176,6 +178,8 @@ class Probe(Observed):
             self.last = None
         else:
             ended_early = False
+        self.guarded("account", self.account)
+        self.answer = {}
         if self.usage is not None:
             self.tokens = tokens_of(self.usage)
             self.usage_reason = "no_token_counts" if self.tokens is None else ""
@@ -187,12 +191,27 @@ class Probe(Observed):
             self.usage_reason = _WHY_UNREAD.get(status) or ("ended_early" if ended_early else self.usage_reason)
         parent = self.parent
         if parent is not None and not parent.finished:
-            parent.attempts.append(attempt_of(self, status, max(now - self.started, 0.0), self.tokens))
+            parent.attempt_over(self, status, now)
         elif parent is None or not parent.covers_streams:
-            call = call_of(self, status, now)
+            call = self.record(status, now)
             self._recorder.call_finished(call)
             for listener in self.listeners:
                 self.guarded("observer", listener, call)
+
+    def account(self) -> None:
+        """Decides, at the end, whether the usage that was seen is this call's. By hand it always is."""
+
+    def attempt_over(self, probe: "Probe", status: Status, now: float) -> None:
+        """A call made inside this one ended: the attempts that it made, or itself as one."""
+        self.attempts += probe.as_attempts(status, now)
+
+    def as_attempts(self, status: Status, now: float) -> "list[Attempt]":
+        """What this call is to the one that it was made inside of."""
+        return [attempt_of(self, status, max(now - self.started, 0.0), self.tokens)]
+
+    def record(self, status: Status, now: float) -> "Call":
+        """The call."""
+        return call_of(self, status, now)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Itself: it stands where a function would, and a copied call would be counted twice."""

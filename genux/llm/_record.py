@@ -70,7 +70,7 @@ def call_of(probe: "Probe", status: Status, now: float) -> Call:
         # The loop's last try: its tokens are the call's, so they are not repeated here.
         attempts = [*attempts, attempt_of(probe, status, max(now - probe.attempt_at, 0.0), None)]
     return Call(
-        event_id=probe.call_id,
+        event_id=probe.event_id or probe.call_id,
         call_id=probe.call_id,
         at=probe.at,
         unit_id=context.unit_id,

@@ -2,7 +2,8 @@
 
 Every HTTP resource of openai ends in the client's `request`, looked up at call time. So the client gets a subclass of
 its own class, made for it, that overrides `request` and a few neighbours; the object, its attributes and whatever it
-returns stay what they were. Websocket surfaces (`connect()`) do not pass through `request` and are not measured.
+returns stay what they were. Websocket surfaces (`connect()`) do not pass through `request`; they are not measured, and
+that is said.
 """
 
 import functools
@@ -14,16 +15,29 @@ from typing import Any, TypeVar
 from genux.errors import UsageError
 from genux.llm._exchange import Exchange, Meter
 from genux.llm._recorder import Recorder
+from genux.llm._route import Route
+from genux.llm._routing import Journey, Routing, travel, travel_async
 
 __all__ = ["wrap"]
 
 _METER = "_genux_meter"
 _MARK = "_genux_measured"
+_MODULE_CLIENTS = ("_ModuleClient", "_AzureModuleClient", "_BedrockModuleClient")
+_WEBSOCKET_BASE = "websocket_base_url"
+# Methods that ask for a websocket's address because one is about to be opened.
+_CONNECTING = frozenset({"_configure_realtime", "_prepare_url"})
 
 ClientT = TypeVar("ClientT")
 
 
-def wrap(client: ClientT, recorder: Recorder, *, provider: str = "", stream_usage: bool | None = None) -> ClientT:
+def wrap(
+    client: ClientT,
+    recorder: Recorder,
+    *,
+    provider: str = "",
+    stream_usage: bool | None = None,
+    route: Route | None = None,
+) -> ClientT:
     """Measures every request of an OpenAI client from now on.
 
     The client is changed in place and returned: its class becomes a subclass of the class it had, with the same name,
@@ -31,17 +45,23 @@ def wrap(client: ClientT, recorder: Recorder, *, provider: str = "", stream_usag
     client that is measured already keeps its first recorder, so that no call counts twice.
 
     Args:
-        client: an `OpenAI`, `AsyncOpenAI`, `AzureOpenAI`, `AsyncAzureOpenAI`, or an instance of a subclass.
+        client: an `OpenAI`, `AsyncOpenAI`, `AzureOpenAI`, `AsyncAzureOpenAI`, an instance of a subclass, or the module
+            `openai` itself, for the client behind `openai.chat.completions.create`, built already or not.
         recorder: receives one `Call` per request. May be called from any thread and from a finaliser.
         provider: genai-prices provider id; empty derives it from the host of the base URL.
         stream_usage: whether to ask chat streams for their usage when the caller did not, and hide the extra chunk.
-            `None` asks only hosts known to allow it; a host that refuses is asked once and served without.
+            `None` asks all but providers that report it unasked. A server that refuses is asked once per base URL, and
+            the caller gets what it answers without the question.
+        route: where its requests go from now on; the client's own `max_retries` then rests, as the route tries again.
+            Requests about something kept at the provider (files, batches, stored responses) stay with the client.
 
     Returns:
         The same object. Something that is not such a client comes back untouched, and `recorder.failed` is told.
     """
     try:
         _measure(client, recorder, provider=provider, stream_usage=stream_usage)
+        if route is not None:
+            _send_along(client, route)
     except Exception as error:  # noqa: BLE001 - an unmeasured client beats a broken one
         recorder.failed("wrap", error)
     return client
@@ -50,21 +70,81 @@ def wrap(client: ClientT, recorder: Recorder, *, provider: str = "", stream_usag
 def _measure(client: Any, recorder: Recorder, *, provider: str, stream_usage: bool | None) -> None:
     if _METER in getattr(client, "__dict__", {}):
         return
-    if "openai" not in sys.modules:
+    openai: Any = sys.modules.get("openai")
+    if client is openai and openai is not None:
+        _measure_module(openai, recorder, provider=provider, stream_usage=stream_usage)
+        return
+    if openai is None or not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
         raise UsageError("not_openai", f"not an OpenAI client but {type(client).__name__}; returned untouched")
-    import openai
-
-    if not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
-        raise UsageError("not_openai", f"not an OpenAI client but {type(client).__name__}; returned untouched")
-    if not provider and isinstance(client, openai.AzureOpenAI | openai.AsyncAzureOpenAI):
-        provider = "azure"
-    asynchronous = isinstance(client, openai.AsyncOpenAI)
-    stream_type: type = openai.AsyncStream if asynchronous else openai.Stream
     base: Any = type(client)
     if _MARK not in vars(base):
         # `type(measured_client)(...)` is of a measured class already, and only lacks its meter.
-        client.__class__ = _measured(base, asynchronous)
-    vars(client)[_METER] = Meter(recorder, provider=provider, stream_usage=stream_usage, stream_type=stream_type)
+        client.__class__ = _measured(base, issubclass(base, openai.AsyncOpenAI))
+    vars(client)[_METER] = _meter_for(base, recorder, provider=provider, stream_usage=stream_usage)
+
+
+def _meter_for(kind: type, recorder: Recorder, *, provider: str, stream_usage: bool | None) -> Meter:
+    import openai
+
+    if not provider and issubclass(kind, openai.AzureOpenAI | openai.AsyncAzureOpenAI):
+        provider = "azure"
+    stream_type: type = openai.AsyncStream if issubclass(kind, openai.AsyncOpenAI) else openai.Stream
+    return Meter(recorder, provider=provider, stream_usage=stream_usage, stream_type=stream_type)
+
+
+def _measure_module(openai: Any, recorder: Recorder, *, provider: str, stream_usage: bool | None) -> None:
+    """The module builds its client on first use, and anew after a reset, from classes that it looks up in itself."""
+    for name in _MODULE_CLIENTS:
+        base = getattr(openai, name, None)
+        if base is None or _MARK in vars(base):
+            continue
+        meter = _meter_for(base, recorder, provider=provider, stream_usage=stream_usage)
+        kind = _born_measured(base, meter)
+        setattr(openai, name, kind)
+        built = vars(openai).get("_client")
+        if type(built) is base:
+            built.__class__ = kind
+            vars(built)[_METER] = meter.copy()
+
+
+def _born_measured(base: Any, meter: Meter) -> type:
+    @functools.wraps(base.__init__)
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
+        base.__init__(self, *args, **kwargs)
+        vars(self).setdefault(_METER, meter.copy())
+
+    namespace = {**_namespace(base, asynchronous=False), "__init__": construct}
+    return types.new_class(base.__name__, (base,), {}, lambda target: target.update(namespace))
+
+
+def _send_along(client: Any, route: Route) -> None:
+    meter: Meter | None = vars(client).get(_METER)
+    if meter is None:
+        raise UsageError("no_client_to_route", "a route needs a client; the module's own goes without")
+
+    def copy(source: Any, options: dict[str, Any], provider: str) -> Any:
+        twin = source.with_options(**options)
+        vars(twin).pop(_METER, None)
+        _measure(twin, meter.recorder, provider=provider, stream_usage=meter.stream_usage)
+        return twin
+
+    meter.routing = Routing(route, copy)
+
+
+def _depart(client: Any, options: Any, stream: object) -> Journey | None:
+    meter: Meter | None = vars(client).get(_METER)
+    if meter is None or meter.routing is None:
+        return None
+    try:
+        return meter.routing.journey(meter, client, options, streaming=bool(stream))
+    except Exception as error:  # noqa: BLE001 - the request goes out without a route
+        meter.recorder.failed("route", error)
+        return None
+
+
+@functools.cache
+def _unmeasured(kind: type) -> Any:
+    return next(each for each in kind.__mro__ if _MARK in vars(each)).__bases__[0]
 
 
 def _begin(client: Any, options: Any, stream: object) -> Exchange | None:
@@ -83,12 +163,20 @@ def _begin(client: Any, options: Any, stream: object) -> Exchange | None:
 def _sync_request(base: Any) -> Callable[..., Any]:
     @functools.wraps(base.request)
     def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
+        journey = _depart(self, options, kwargs.get("stream"))
+        if journey is not None:
+            return travel(journey, lambda leg: send(leg.client, leg.exchange, cast_to, args, kwargs))
         exchange = _begin(self, options, kwargs.get("stream"))
         if exchange is None:
             return base.request(self, cast_to, options, *args, **kwargs)
+        return send(self, exchange, cast_to, args, kwargs)
+
+    def send(client: Any, exchange: Exchange, cast_to: Any, args: Any, kwargs: Any) -> Any:
+        kind: Any = type(client)
+        request = _unmeasured(kind).request
         while True:
             try:
-                result = base.request(self, cast_to, exchange.options, *args, **kwargs)
+                result = request(client, cast_to, exchange.options, *args, **kwargs)
             except BaseException as error:
                 if exchange.guarded("usage", exchange.try_again_plain, error):
                     continue
@@ -103,12 +191,20 @@ def _sync_request(base: Any) -> Callable[..., Any]:
 def _async_request(base: Any) -> Callable[..., Any]:
     @functools.wraps(base.request)
     async def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
+        journey = _depart(self, options, kwargs.get("stream"))
+        if journey is not None:
+            return await travel_async(journey, lambda leg: send(leg.client, leg.exchange, cast_to, args, kwargs))
         exchange = _begin(self, options, kwargs.get("stream"))
         if exchange is None:
             return await base.request(self, cast_to, options, *args, **kwargs)
+        return await send(self, exchange, cast_to, args, kwargs)
+
+    async def send(client: Any, exchange: Exchange, cast_to: Any, args: Any, kwargs: Any) -> Any:
+        kind: Any = type(client)
+        request = _unmeasured(kind).request
         while True:
             try:
-                result = await base.request(self, cast_to, exchange.options, *args, **kwargs)
+                result = await request(client, cast_to, exchange.options, *args, **kwargs)
             except BaseException as error:
                 if exchange.guarded("usage", exchange.try_again_plain, error):
                     continue
@@ -160,6 +256,7 @@ def _neighbours(base: Any) -> dict[str, Any]:
         "with_options": _copying(base, "with_options"),
         "__copy__": shallow_copy,
         "__reduce_ex__": reduce,
+        _WEBSOCKET_BASE: _WebsocketBase(),
     }
 
 
@@ -186,7 +283,12 @@ def _without_us(base: type, measured: type, reduced: Any) -> Any:
 
 @functools.cache
 def _measured(base: type, asynchronous: bool) -> type:  # noqa: FBT001 - a cache key
-    namespace = {
+    namespace = _namespace(base, asynchronous=asynchronous)
+    return types.new_class(base.__name__, (base,), {}, lambda target: target.update(namespace))
+
+
+def _namespace(base: type, *, asynchronous: bool) -> dict[str, Any]:
+    return {
         **_neighbours(base),
         "request": _async_request(base) if asynchronous else _sync_request(base),
         "__module__": base.__module__,
@@ -195,4 +297,21 @@ def _measured(base: type, asynchronous: bool) -> type:  # noqa: FBT001 - a cache
         "__slots__": (),
         _MARK: True,
     }
-    return types.new_class(base.__name__, (base,), {}, lambda target: target.update(namespace))
+
+
+class _WebsocketBase:
+    """Stands for the plain attribute of this name, which every websocket surface reads before it connects."""
+
+    def __get__(self, client: Any, kind: type) -> Any:
+        if client is None:
+            return self
+        meter: Meter | None = vars(client).get(_METER)
+        if meter is not None and sys._getframe(1).f_code.co_name in _CONNECTING:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - a copy reads it too
+            meter.recorder.failed("connect", UsageError("websocket_unmeasured", "a websocket is not measured"))
+        try:
+            return vars(client)[_WEBSOCKET_BASE]
+        except KeyError:
+            raise AttributeError(_WEBSOCKET_BASE) from None
+
+    def __set__(self, client: Any, value: Any) -> None:
+        vars(client)[_WEBSOCKET_BASE] = value

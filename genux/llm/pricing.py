@@ -12,15 +12,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from genux.llm._price_table import PriceRule, PriceTable
-from genux.wire import Attempt, Call, Tokens
+from genux.llm._facts import is_unbilled
+from genux.llm._price_table import PriceTable
+from genux.specs import PriceRule
+from genux.wire import Amounts, Attempt, Call, Tokens
 
 __all__ = ["PriceRule", "PriceTable", "Quote", "price", "price_tokens"]
 
 _MILLION = Decimal(1_000_000)
+_SECONDS_PER_MINUTE = Decimal(60)
+_NO_AMOUNTS = Amounts()
+_RULES_BY_TOKENS = tuple(name for name in PriceRule.__struct_fields__ if name.endswith("put_usd_per_million"))
 _DECIMALS = Decimal(1).scaleb(-18)
 _STANDARD_TIERS = frozenset({"", "auto", "default", "on_demand", "standard"})
-_UNBILLED_METHODS = (".get", ".delete")
 # Without a known provider only names that nobody else can serve identify a price; open weights run anywhere.
 _NAMED_BY_MODEL = frozenset({"anthropic", "google", "openai"})
 _OPEN_WEIGHTS = ("gemma", "gpt-oss", "whisper")
@@ -51,7 +55,7 @@ def price(call: Call, table: PriceTable | None = None) -> Call:
         A copy with `cost_usd`, `cost_reason` and `price_version`, and with priced attempts.
     """
     attempts = [_priced_attempt(attempt, call, table) for attempt in call.attempts]
-    if call.operation.endswith(_UNBILLED_METHODS):
+    if is_unbilled(call.operation):
         quote = Quote(Decimal(0), "not_billed")
     elif call.tokens is None and any(attempt.tokens is not None for attempt in attempts):
         quote = _sum(attempts)
@@ -64,6 +68,7 @@ def price(call: Call, table: PriceTable | None = None) -> Call:
             service_tier=call.service_tier,
             latency_seconds=call.latency_seconds,
             operation=call.operation,
+            amounts=call.amounts,
             table=table,
         )
     return msgspec.structs.replace(
@@ -80,6 +85,7 @@ def price_tokens(
     service_tier: str = "",
     latency_seconds: float = 0.0,
     operation: str = "chat",
+    amounts: Amounts | None = None,
     table: PriceTable | None = None,
 ) -> Quote:
     """Prices a usage.
@@ -92,6 +98,7 @@ def price_tokens(
         service_tier: as the response named it: `default`, `flex`, `priority`, `batch`, ...
         latency_seconds: for rules that charge by the second.
         operation: as recorded; image usage is counted in units that tokens do not tell apart.
+        amounts: what was used beside tokens; only the project's own table prices it.
         table: the project's own prices, which win over the public list.
 
     Returns:
@@ -102,7 +109,9 @@ def price_tokens(
         return Quote(None, "no_model")
     rule = table.rule_for(provider, model, day) if table is not None else None
     if rule is not None and table is not None:
-        return Quote(*_by_rule(rule, tokens, latency_seconds), table.version)
+        return Quote(*_by_rule(rule, tokens, amounts or _NO_AMOUNTS, service_tier, latency_seconds), table.version)
+    if amounts is not None:
+        return Quote(None, "unsupported_modality")
     if tokens is None:
         return Quote(None, "no_usage")
     if operation == "images":
@@ -231,32 +240,66 @@ def _has_variant(info: Any, context: dict[str, str], at: dt.datetime) -> bool:
     )
 
 
-def _by_rule(rule: PriceRule, tokens: Tokens | None, latency_seconds: float) -> tuple[Decimal | None, str]:
-    total = Decimal(0)
-    if rule.usd_per_second is not None:
-        total += rule.usd_per_second * Decimal(repr(latency_seconds))
-        if rule.input_usd_per_million is None and rule.output_usd_per_million is None:
-            return total, ""
-    if tokens is None:
+def _by_rule(
+    rule: PriceRule, tokens: Tokens | None, amounts: Amounts, tier: str, latency_seconds: float
+) -> tuple[Decimal | None, str]:
+    multiplier = Decimal(1) if tier in _STANDARD_TIERS else rule.tier_multipliers.get(tier)
+    if multiplier is None:
+        return None, "unpriced_tier"
+    costs = [
+        amount * rate
+        for amount, rate in (
+            (Decimal(repr(latency_seconds)), rule.usd_per_second),
+            (Decimal(amounts.images), rule.usd_per_image),
+            (Decimal(repr(amounts.audio_seconds)) / _SECONDS_PER_MINUTE, rule.usd_per_audio_minute),
+            (Decimal(amounts.characters) / _MILLION, rule.usd_per_million_characters),
+        )
+        if rate is not None and amount
+    ]
+    if any(getattr(rule, name) is not None for name in _RULES_BY_TOKENS):
+        if tokens is None:
+            return None, "no_usage"
+        of_tokens = _tokens_by_rule(rule, tokens)
+        if isinstance(of_tokens, str):
+            return None, of_tokens
+        costs.append(of_tokens)
+    elif rule.usd_per_second is None and not costs:
         return None, "no_usage"
-    plain = tokens.input - tokens.cached - tokens.cache_write
-    if plain < 0:
-        return None, "inconsistent_usage"
-    ordinary = rule.input_usd_per_million
-    for count, rate in (
-        (plain, ordinary),
-        (tokens.cached, ordinary if rule.cached_usd_per_million is None else rule.cached_usd_per_million),
+    return sum(costs, Decimal(0)) * multiplier, ""
+
+
+def _tokens_by_rule(rule: PriceRule, tokens: Tokens) -> Decimal | str:
+    """The cost, or the reason why there is none. Cached tokens are taken for text."""
+    total = Decimal(0)
+    for whole, ordinary, parts in (
         (
-            tokens.cache_write,
-            ordinary if rule.cache_write_usd_per_million is None else rule.cache_write_usd_per_million,
+            tokens.input,
+            rule.input_usd_per_million,
+            (
+                (tokens.cached, rule.cached_usd_per_million),
+                (tokens.cache_write, rule.cache_write_usd_per_million),
+                (tokens.input_audio, rule.input_audio_usd_per_million),
+                (tokens.input_image, rule.input_image_usd_per_million),
+            ),
         ),
-        (tokens.output, rule.output_usd_per_million),
+        (
+            tokens.output,
+            rule.output_usd_per_million,
+            (
+                (tokens.output_audio, rule.output_audio_usd_per_million),
+                (tokens.output_image, rule.output_image_usd_per_million),
+            ),
+        ),
     ):
-        if count:
-            if rate is None:
-                return None, "unsupported_modality"
-            total += count * rate / _MILLION
-    return total, ""
+        priced = [(count, rate) for count, rate in parts if rate is not None]
+        plain = whole - sum(count for count, _ in priced)
+        if plain < 0:
+            return "inconsistent_usage"
+        for count, rate in [*priced, (plain, ordinary)]:
+            if count and rate is None:
+                return "unsupported_modality"
+            total += count * (rate or 0) / _MILLION
+    return total
 
 
 def _priced_attempt(attempt: Attempt, call: Call, table: PriceTable | None) -> Attempt:

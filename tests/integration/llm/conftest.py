@@ -72,24 +72,33 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        self._json(200, {"object": "list", "data": []})
+        self._answer({"stream": "stream=true" in self.path})
+
+    def do_DELETE(self):
+        self._answer({})
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        outcome = self.path.split("/")[1]
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
         try:
             request = json.loads(body)
         except ValueError:
-            request = {}
+            request = {"stream": b'name="stream"' in body}
+        self._answer(request)
+
+    def _answer(self, request):
+        outcome = self.path.split("/")[1]
         self.server.requests.append((outcome, self.path, request))
+        self.answer = self.server.answers.get(self.path.partition("?")[0].partition("/v1")[2])
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             getattr(self, f"_{outcome.replace('-', '_')}")(request)
 
     def _ok(self, request):
         if request.get("stream"):
             self._events(request)
-        else:
-            self._json(200, self._body())
+            return
+        data, kind = self._body(request)
+        self._head(200, kind, {"content-length": str(len(data))})
+        self.wfile.write(data)
 
     def _429(self, request):
         error = {"error": {"message": "slow down", "type": "requests", "param": None, "code": "rate_limit_exceeded"}}
@@ -104,12 +113,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _no_stream_options(self, request):
         if "stream_options" in request:
-            message = "Unrecognized request argument supplied: stream_options"
-            self._json(
-                400, {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
-            )
+            self._refuse(self.server.complaint)
         else:
             self._ok(request)
+
+    def _bad(self, request):
+        self._refuse("no such model")
+
+    def _refuse(self, message):
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+        self._json(400, {"error": error})
 
     def _timeout(self, request):
         self.server.released.wait(10)
@@ -119,8 +132,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if request.get("stream"):
             self._events(request, upto=5)
         else:
-            half = json.dumps(self._body()).encode()
-            self._head(200, "application/json", {"content-length": str(2 * len(half))})
+            half, kind = self._body(request)
+            self._head(200, kind, {"content-length": str(2 * len(half))})
             self.wfile.write(half)
         self.close_connection = True
 
@@ -130,11 +143,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.server.released.wait(10)
         self.close_connection = True
 
-    def _body(self):
-        return response_body(ANSWER) if "/responses" in self.path else chat_body(ANSWER)
+    def _body(self, request):
+        body = self.answer(request) if callable(self.answer) else self.answer
+        if isinstance(body, list):
+            body = None  # events, for a request that is streamed
+        if body is None:
+            body = response_body(ANSWER) if "/responses" in self.path else chat_body(ANSWER)
+        if isinstance(body, dict):
+            return json.dumps(body).encode(), "application/json"
+        return (body, "application/octet-stream") if isinstance(body, bytes) else (body.encode(), "text/plain")
 
     def _events(self, request, upto=None):
-        if "/responses" in self.path:
+        events = self.answer(request) if callable(self.answer) else None
+        if isinstance(events, list):
+            end = b"data: [DONE]\n\n"
+        elif "/responses" in self.path:
             events, end = [event for _, event in response_events(ANSWER)], b""
         else:
             asked = bool((request.get("stream_options") or {}).get("include_usage"))
@@ -166,12 +189,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
 
+@pytest.fixture
+def scripted(scripted_server):
+    """`server.url(outcome)` is a base URL whose every request ends that way.
+
+    What a path answers is in `server.answers`: a dict is JSON, a list of dicts events, str or bytes a file; a function
+    is called with the request. Other paths answer as chat or, under `/responses`, as responses.
+    """
+    yield scripted_server
+    scripted_server.answers.clear()
+
+
 @pytest.fixture(scope="session")
-def scripted():
-    """`server.url(outcome)` is a base URL whose every request ends that way."""
+def scripted_server():
+    """Lives as long as the session, since starting costs more than a test."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     server.requests = []
+    server.answers = {}
     server.released = threading.Event()
     server.url = lambda outcome: f"http://127.0.0.1:{server.server_port}/{outcome}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

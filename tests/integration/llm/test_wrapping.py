@@ -86,7 +86,7 @@ def test_a_request_made_for_another_request_is_its_attempt(streaming, scripted, 
     assert len(recorder.only().attempts) == 1
 
 
-@pytest.mark.parametrize("thing", [object(), None, "client", openai])
+@pytest.mark.parametrize("thing", [object(), None, "client", OpenAI, pytest])
 def test_anything_else_comes_back_untouched_and_is_reported(thing, recorder):
     assert wrap(thing, recorder) is thing
     assert [where for where, _ in recorder.failures] == ["wrap"]
@@ -102,16 +102,44 @@ def test_a_client_restored_from_a_pickle_is_a_plain_one(scripted, recorder):
     assert wrap(client_of(scripted, kind=OwnClient), recorder).__reduce_ex__(2)[1][0] is OwnClient
 
 
-def test_a_server_that_refuses_to_report_usage_is_asked_once(scripted, recorder):
-    url = scripted.url("no-stream-options")
-    client = wrap(OpenAI(base_url=url, api_key="k", max_retries=0), recorder, stream_usage=True)
-    for _ in range(2):
-        assert len(list(client.chat.completions.create(**ASKED, stream=True))) == 9
-    sent = [
-        request.get("stream_options") for outcome, _, request in scripted.requests if outcome == "no-stream-options"
+@pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
+@pytest.mark.parametrize("complaint", ["Unrecognized request argument supplied: stream_options", "bad request"])
+def test_a_server_that_refuses_to_report_usage_is_asked_once(complaint, kind, scripted, recorder):
+    scripted.complaint = complaint
+    url = f"{scripted.url('no-stream-options')}/{kind.__name__}/{len(complaint)}"
+    began = len(scripted.requests)
+
+    async def run():
+        seen = []
+        for _ in range(2):
+            client = wrap(kind(base_url=url, api_key="k", max_retries=0), recorder)
+            stream = client.chat.completions.create(**ASKED, stream=True)
+            if kind is OpenAI:
+                seen.append(len(list(stream)))
+                client.close()
+            else:
+                seen.append(len([chunk async for chunk in await stream]))
+                await client.close()
+        return seen
+
+    assert asyncio.run(run()) == [9, 9]
+    assert [request.get("stream_options") for _, _, request in scripted.requests[began:]] == [
+        {"include_usage": True},
+        None,
+        None,
     ]
-    assert sent == [{"include_usage": True}, None, None]
-    assert [call.usage_reason for call in recorder.calls] == ["not_requested"] * 2
+    assert [(call.status, call.usage_reason, call.attempts) for call in recorder.calls] == [
+        ("ok", "not_requested", [])
+    ] * 2
+
+
+def test_a_request_that_is_bad_by_itself_is_refused_as_it_would_be_without_us(scripted, recorder):
+    url = f"{scripted.url('bad')}/never-seen"
+    with pytest.raises(openai.BadRequestError, match="no such model"):
+        wrap(OpenAI(base_url=url, api_key="k"), recorder).chat.completions.create(**ASKED, stream=True)
+    assert (recorder.only().status, recorder.only().http_status) == ("error", 400)
+    list(wrap(client_of(scripted), recorder).chat.completions.create(**ASKED, stream=True))
+    assert scripted.requests[-1][2]["stream_options"] == {"include_usage": True}, "one server's refusal is its own"
 
 
 def test_the_callers_own_stream_options_are_left_alone(scripted, recorder):
@@ -123,8 +151,11 @@ def test_the_callers_own_stream_options_are_left_alone(scripted, recorder):
     assert recorder.calls[0].tokens.cached == 1_792
 
 
-def test_an_unknown_host_is_not_asked_for_usage(scripted, recorder):
-    client = wrap(client_of(scripted), recorder)
+@pytest.mark.parametrize(("provider", "stream_usage"), [("", False), ("openrouter", None), ("mistral", None)])
+def test_nobody_is_asked_for_usage_against_the_hosts_will_or_who_reports_it_anyway(
+    provider, stream_usage, scripted, recorder
+):
+    client = wrap(client_of(scripted), recorder, provider=provider, stream_usage=stream_usage)
     list(client.chat.completions.create(**ASKED, stream=True))
     assert "stream_options" not in scripted.requests[-1][2]
     assert recorder.only().usage_reason == "not_requested"
