@@ -248,6 +248,8 @@ def _checked_variants(experiment: SnapshotExperiment, path: str) -> dict[str, Va
 def _check_shares(allocation: Sequence[float], n_variants: int, path: str) -> None:
     if len(allocation) != n_variants:
         raise SnapshotError(f"{path}.allocation: {len(allocation)} shares for {n_variants} variants")
+    if not all(0 <= share <= 1 for share in allocation):
+        raise SnapshotError(f"{path}.allocation: a share lies between 0 and 1")
     total = sum(allocation)
     if abs(total - 1) > _SHARE_TOLERANCE:
         raise SnapshotError(f"{path}.allocation: the shares sum to {total:g}, not 1")

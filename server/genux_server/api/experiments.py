@@ -25,6 +25,7 @@ class _Ship(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Coverage(msgspec.Struct, forbid_unknown_fields=True):
     coverage: float
+    allocation: dict[str, float] | None = None
 
 
 def register(api: Blueprint) -> None:
@@ -71,10 +72,11 @@ def put_experiment(key: str) -> Response:
 
 
 def put_coverage(key: str) -> Response:
-    """Admit more units; nobody moves."""
+    """Admit more units, by new shares if any are given; nobody moves."""
     caller = principal("admin")
-    coverage = read_body(_Coverage).coverage
-    return json_response(experiments.raise_coverage(services().store, caller.scope, key, coverage))
+    body = read_body(_Coverage)
+    changed = experiments.raise_coverage(services().store, caller.scope, key, body.coverage, body.allocation)
+    return json_response(changed)
 
 
 def ship_experiment(key: str) -> Response:

@@ -131,10 +131,14 @@ class ArmCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of time with one salt and one allocation (shares in the variants' order, sum 1)."""
+    """The units admitted by one allocation (shares in the variants' order, sum 1): no unit is in two epochs.
+
+    `coverage_from` is the experiment's coverage when it began, 0 for the first; units of earlier epochs go on coming.
+    """
 
     number: int
     allocation: tuple[float, ...]
+    coverage_from: float = 0.0
     started_at: dt.datetime
     ended_at: dt.datetime | None = None
 

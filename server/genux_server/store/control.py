@@ -45,7 +45,8 @@ class Project(ControlBase):
 class Environment(ControlBase):
     """A scope of a project, such as dev or prod, with keys and experiments of its own.
 
-    `snapshot_version` is the version of the configuration that its SDKs should hold.
+    `snapshot_version` is the version of the configuration that its SDKs should hold. `assignment_rules` is JSON:
+    layers, holdouts and exclusions.
     """
 
     __tablename__ = "environment"
@@ -55,6 +56,7 @@ class Environment(ControlBase):
     project_id: Mapped[int] = mapped_column(sa.ForeignKey("project.id", ondelete="CASCADE"))
     key: Mapped[str]
     snapshot_version: Mapped[str] = mapped_column(default="")
+    assignment_rules: Mapped[str] = mapped_column(default="{}", server_default="{}")
     created_at: Mapped[dt.datetime]
 
 
@@ -138,7 +140,11 @@ class Experiment(ControlBase):
 
 
 class ExperimentEpoch(ControlBase):
-    """A stretch of an experiment with one salt and one allocation (a JSON list of shares)."""
+    """The units that an experiment admitted by one allocation (a JSON list of shares).
+
+    They are those whose place lies at or above `coverage_from`, and below that of the next epoch, or else below the
+    experiment's coverage.
+    """
 
     __tablename__ = "experiment_epoch"
     __table_args__ = (sa.UniqueConstraint("experiment_id", "number"),)
@@ -148,6 +154,7 @@ class ExperimentEpoch(ControlBase):
     experiment_id: Mapped[int] = mapped_column(sa.ForeignKey("experiment.id", ondelete="CASCADE"))
     number: Mapped[int]
     allocation: Mapped[str]
+    coverage_from: Mapped[float] = mapped_column(sa.Double(), default=0.0, server_default="0")
     salt: Mapped[str]
     started_at: Mapped[dt.datetime]
     ended_at: Mapped[dt.datetime | None]

@@ -12,6 +12,7 @@ __all__ = [
     "add_experiment",
     "add_metric",
     "add_report",
+    "environment",
     "epochs",
     "find_experiment",
     "find_metric",
@@ -22,6 +23,11 @@ __all__ = [
     "lock_environment",
     "started_experiments",
 ]
+
+
+def environment(session: Session, environment_id: int) -> Environment:
+    """The environment."""
+    return session.get_one(Environment, environment_id)
 
 
 def lock_environment(session: Session, environment_id: int) -> Environment:

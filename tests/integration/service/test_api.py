@@ -199,6 +199,8 @@ ROUTES = [
     ("PUT", "/v1/experiments/ai-entry/coverage", {"admin"}),
     ("POST", "/v1/experiments/ai-entry/pause", {"admin"}),
     ("POST", "/v1/experiments/ai-entry/ship", {"admin"}),
+    ("GET", "/v1/assignment-rules", {"server", "admin"}),
+    ("PUT", "/v1/assignment-rules", {"admin"}),
     ("POST", "/v1/metrics", {"admin"}),
     ("PUT", "/v1/metrics/accepted", {"admin"}),
     ("GET", "/v1/experiments", {"server", "admin"}),
