@@ -1,5 +1,7 @@
 """How a request looks at a target: through which client, with which model, timeout and idempotency key."""
 
+import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -7,7 +9,7 @@ from genux._ids import uuid7
 from genux.llm._circuit import Spot
 from genux.llm._target import Target
 
-__all__ = ["Lanes", "Parcel", "seconds_of"]
+__all__ = ["Lanes", "Parcel", "refusal", "seconds_of", "within"]
 
 _IDEMPOTENCY_HEADER = "idempotency-key"
 
@@ -121,6 +123,36 @@ def within(timeout: Any, seconds: float) -> Any:
         return seconds if timeout is None else min(timeout, seconds)
     parts = {name: getattr(timeout, name) for name in ("connect", "read", "write", "pool")}
     return type(timeout)(**{name: seconds if part is None else min(part, seconds) for name, part in parts.items()})
+
+
+_STATUSES = {"forbidden": 403, "quota": 429, "rate_limited": 429, "server_error": 503, "unauthorized": 401}
+
+
+def refusal(client: Any, options: Any, code: str, message: str, retry_after_seconds: float) -> Exception:
+    """The openai exception for a request that was not sent, because no target may be asked in time.
+
+    Args:
+        client: that would have sent it.
+        options: of the request.
+        code: why the nearest target is not asked.
+        message: what the app reads.
+        retry_after_seconds: until it is; 0 when that is not known.
+    """
+    import openai
+
+    request = client._build_request(_copied(options))  # noqa: SLF001 - nothing else makes one
+    status = _STATUSES.get(code)
+    if status is None:
+        return openai.APITimeoutError(request)
+    http: Any = sys.modules[type(request).__module__.partition(".")[0]]
+    response = http.Response(
+        status,
+        headers={"retry-after": f"{math.ceil(retry_after_seconds)}"} if retry_after_seconds else {},
+        json={"error": {"message": message, "type": "genux_route", "param": None, "code": code}},
+        request=request,
+    )
+    error: Exception = client._make_status_error_from_response(response)  # noqa: SLF001 - picks the right class
+    return error
 
 
 class _Rewindable:

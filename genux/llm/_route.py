@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 from genux._status import RouteStatus, TargetStatus
-from genux.errors import ConfigError
+from genux.errors import ConfigError, UsageError
 from genux.llm._circuit import KeyState, Spot
 from genux.llm._target import Target
 from genux.llm._verdict import Verdict
@@ -53,7 +53,7 @@ class Trip:
         deadline: `time.monotonic()` after which nothing more is begun.
         intended: models that an answer may come from without being a fallback; "" is the caller's own.
         n_attempts: attempts begun.
-        detour: why the first choice did not answer; empty when it did.
+        detour: why the first choice was not asked or did not answer; empty when it did.
     """
 
     __slots__ = ("deadline", "detour", "faltered", "given_up", "intended", "lineup", "n_attempts", "not_before")
@@ -67,6 +67,14 @@ class Trip:
         self.faltered: dict[Spot, int] = {}
         self.n_attempts = 0
         self.detour = ""
+
+    def fallback_reason(self, spot: Spot, callers_model: str) -> str:
+        """Why this target answered instead of an intended model; empty when it is one, or is declared to be."""
+        is_fallback = spot.target.fallback
+        if is_fallback is None:
+            intended = {model or callers_model for model in self.intended}
+            is_fallback = (spot.target.model or callers_model) not in intended
+        return (self.detour or "other") if is_fallback else ""
 
 
 class Route:
@@ -142,6 +150,11 @@ class Route:
         for spot in self._spots:
             spot.key = keys.setdefault(spot.target.key_identity(), spot.key)
 
+    @property
+    def home(self) -> Target:
+        """The first target: requests that refer to something kept at a provider go nowhere else."""
+        return self._spots[0].target
+
     def name_of(self, spot: Spot) -> str:
         """The target's name."""
         return self._names[self._position[spot]]
@@ -155,6 +168,9 @@ class Route:
             arms: the arms that its unit is in, as `experiment:variant`.
             timeout_seconds: the caller's own timeout.
             serves: whether a target can serve this request at all.
+
+        Raises:
+            UsageError: `no_target`, none can.
         """
         spots = self._spots
         if self._has_arms:
@@ -162,6 +178,8 @@ class Route:
             spots = own + [spot for spot in spots if not spot.target.arms]
         if serves is not None:
             spots = [spot for spot in spots if serves(spot.target)]
+        if not spots:
+            raise UsageError("no_target", f"route `{self.name}` has no target for this request, which goes without")
         lineup, n_first = _in_order(spots)
         seconds = timeout_seconds if self.total_seconds is None else self.total_seconds
         intended = frozenset(spot.target.model for spot in lineup[:n_first])
@@ -175,7 +193,7 @@ class Route:
                 return None
             spot, ready_at, busy = _choose(trip, now)
             if spot is not None:
-                return self._ticket(spot, now)
+                return self._ticket(trip, spot, now)
             if ready_at >= trip.deadline and not busy:
                 return None
             wait = Wait(Future(), min(ready_at, trip.deadline) - now)
@@ -188,6 +206,16 @@ class Route:
         with self._locked():
             self._waiting = deque(each for each in self._waiting if each[1] is not wait.handed)
         return wait.handed.result() if wait.handed.done() and not wait.handed.cancelled() else None
+
+    def why_not(self, trip: Trip) -> tuple[str, str, float]:
+        """Why nothing can be asked in time: code, sentence, and seconds until the first target can be (0: unknown)."""
+        now = self.clock()
+        with self._locked():
+            spot = min(trip.lineup, key=lambda spot: spot.ready_at(now))
+            code, at = _why(spot, now), max(spot.ready_at(now), spot.key.cooling_until)
+        seconds = at - now if now < at < math.inf else 0.0
+        message = f"route `{self.name}`: no target can be asked in time; the first, `{self.name_of(spot)}`: {code}"
+        return code, message, seconds
 
     def arrived(self, ticket: Ticket) -> None:
         """The attempt brought an answer, or the first of a stream. Its slot stays taken until `give_back`."""
@@ -313,7 +341,10 @@ class Route:
         self._end_recovery(ticket)
         self._hand_over(now)
 
-    def _ticket(self, spot: Spot, now: float) -> Ticket:
+    def _ticket(self, trip: Trip, spot: Spot, now: float) -> Ticket:
+        first = trip.lineup[0]
+        if spot is not first and not trip.detour:
+            trip.detour = _why(first, now)
         spot.n_in_flight += 1
         spot.requests.add(now, 1)
         recovering = spot.is_recovering
@@ -333,7 +364,7 @@ class Route:
             if spot is None:
                 still.append((trip, handed))
             elif handed.set_running_or_notify_cancel():
-                handed.set_result(self._ticket(spot, now))
+                handed.set_result(self._ticket(trip, spot, now))
         self._waiting = still
 
     def _status_of(self, spot: Spot, now: float) -> TargetStatus:
@@ -359,6 +390,15 @@ class Route:
             rate_limited=spot.n_limited,
             in_flight=spot.n_in_flight,
         )
+
+
+def _why(spot: Spot, now: float) -> str:
+    """Why a target cannot be asked now."""
+    if spot.key.out_until > now:
+        return spot.key.out_code
+    if max(spot.out_until, spot.cooling_until) > now:
+        return spot.last_code
+    return "rate_limited" if spot.key.cooling_until > now else "busy"
 
 
 def _choose(trip: Trip, now: float) -> tuple[Spot | None, float, bool]:

@@ -133,7 +133,7 @@ def _send_along(client: Any, route: Route) -> None:
 
 def _depart(client: Any, options: Any, stream: object) -> Journey | None:
     meter: Meter | None = vars(client).get(_METER)
-    if meter is None or meter.routing is None:
+    if meter is None or meter.routing is None or isinstance(options.post_parser, Exchange):
         return None
     try:
         return meter.routing.journey(meter, client, options, streaming=bool(stream))
@@ -142,9 +142,9 @@ def _depart(client: Any, options: Any, stream: object) -> Journey | None:
         return None
 
 
-@functools.cache
-def _unmeasured(kind: type) -> Any:
-    return next(each for each in kind.__mro__ if _MARK in vars(each)).__bases__[0]
+def _unmeasured(client: Any) -> Any:
+    """The class that the client would be of, had it not been measured."""
+    return next(each for each in type(client).__mro__ if _MARK in vars(each)).__bases__[0]
 
 
 def _begin(client: Any, options: Any, stream: object) -> Exchange | None:
@@ -165,18 +165,18 @@ def _sync_request(base: Any) -> Callable[..., Any]:
     def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         journey = _depart(self, options, kwargs.get("stream"))
         if journey is not None:
-            return travel(journey, lambda leg: send(leg.client, leg.exchange, cast_to, args, kwargs))
+            return travel(
+                journey, lambda leg: send(_unmeasured(leg.client), leg.client, leg.exchange, cast_to, args, kwargs)
+            )
         exchange = _begin(self, options, kwargs.get("stream"))
         if exchange is None:
             return base.request(self, cast_to, options, *args, **kwargs)
-        return send(self, exchange, cast_to, args, kwargs)
+        return send(base, self, exchange, cast_to, args, kwargs)
 
-    def send(client: Any, exchange: Exchange, cast_to: Any, args: Any, kwargs: Any) -> Any:
-        kind: Any = type(client)
-        request = _unmeasured(kind).request
+    def send(base: Any, client: Any, exchange: Exchange, cast_to: Any, args: Any, kwargs: Any) -> Any:
         while True:
             try:
-                result = request(client, cast_to, exchange.options, *args, **kwargs)
+                result = base.request(client, cast_to, exchange.options, *args, **kwargs)
             except BaseException as error:
                 if exchange.guarded("usage", exchange.try_again_plain, error):
                     continue
@@ -193,18 +193,18 @@ def _async_request(base: Any) -> Callable[..., Any]:
     async def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         journey = _depart(self, options, kwargs.get("stream"))
         if journey is not None:
-            return await travel_async(journey, lambda leg: send(leg.client, leg.exchange, cast_to, args, kwargs))
+            return await travel_async(
+                journey, lambda leg: send(_unmeasured(leg.client), leg.client, leg.exchange, cast_to, args, kwargs)
+            )
         exchange = _begin(self, options, kwargs.get("stream"))
         if exchange is None:
             return await base.request(self, cast_to, options, *args, **kwargs)
-        return await send(self, exchange, cast_to, args, kwargs)
+        return await send(base, self, exchange, cast_to, args, kwargs)
 
-    async def send(client: Any, exchange: Exchange, cast_to: Any, args: Any, kwargs: Any) -> Any:
-        kind: Any = type(client)
-        request = _unmeasured(kind).request
+    async def send(base: Any, client: Any, exchange: Exchange, cast_to: Any, args: Any, kwargs: Any) -> Any:
         while True:
             try:
-                result = await request(client, cast_to, exchange.options, *args, **kwargs)
+                result = await base.request(client, cast_to, exchange.options, *args, **kwargs)
             except BaseException as error:
                 if exchange.guarded("usage", exchange.try_again_plain, error):
                     continue

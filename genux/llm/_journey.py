@@ -1,0 +1,429 @@
+"""A call along a route: one loop, written once, that a sync and an async shell carry out step by step.
+
+The loop is a generator. It yields what is to be done (`Send`, `Read`, `Close`, `Ask`, `Wait`) and is sent the result,
+or has the exception thrown in. Each attempt is an `Exchange` of its own inside the call, so that streams, raw responses
+and usage are observed as without a route; the call takes over what the attempt that answered has seen.
+"""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from genux.llm._exchange import Exchange
+from genux.llm._facts import fields_of
+from genux.llm._lanes import Lanes, Parcel, refusal, seconds_of, within
+from genux.llm._probe import Probe
+from genux.llm._record import Status, attempt_of
+from genux.llm._route import Route, Ticket, Wait
+from genux.llm._target import Target, key_id_of
+from genux.llm._verdict import Verdict, verdict_of, verdict_of_event
+
+if TYPE_CHECKING:
+    from genux.llm._exchange import Meter
+    from genux.wire import Attempt, Call
+
+__all__ = ["END", "Ask", "Close", "Journey", "Read", "Send", "Step"]
+
+END = object()
+"""Sent in for a `Read` when the stream has ended."""
+
+_MAX_HELD = 64
+_PREAMBLES = frozenset(
+    {
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+    }
+)
+
+
+class Send(NamedTuple):
+    """Make the request."""
+
+    client: Any
+    exchange: Exchange
+
+
+class Read(NamedTuple):
+    """Take the next event of a stream."""
+
+    iterator: Any
+
+
+class Close(NamedTuple):
+    """Close a stream that nobody will read."""
+
+    stream: Any
+
+
+class Ask(NamedTuple):
+    """Call the function that knows the key."""
+
+    function: Callable[[], Any]
+
+
+Step = Send | Read | Close | Ask | Wait
+Steps = Generator[Step, Any, Any]
+
+
+class _Fault(Exception):  # noqa: N818 - never seen outside
+    """Something of ours failed between two attempts."""
+
+
+class _Failed(NamedTuple):
+    """What an attempt came to: an exception, or a stream whose only content is its failure."""
+
+    error: BaseException | None
+    stream: Any = None
+
+
+class Journey(Probe):
+    """A call along a route.
+
+    Args:
+        meter: of the calling client.
+        client: the calling client.
+        options: of the request.
+        lanes: the clients through which it reaches the targets.
+        route: the route.
+        operation: of the request.
+        streaming: whether a stream was asked for.
+    """
+
+    covers_streams = True
+
+    __slots__ = (
+        "_client",
+        "_has_answer",
+        "_is_decided",
+        "_key_id",
+        "_lanes",
+        "_leg_id",
+        "_meter",
+        "_options",
+        "_over",
+        "_parcel",
+        "_route",
+        "_ticket",
+        "_timeout",
+        "_trip",
+        "_waited_seconds",
+    )
+
+    def __init__(
+        self,
+        meter: "Meter",
+        client: Any,
+        options: Any,
+        *,
+        lanes: Lanes,
+        route: Route,
+        operation: str,
+        streaming: bool,
+    ) -> None:
+        parcel = Parcel(options)
+        super().__init__(meter.recorder, operation=operation, provider=meter.locate(client)[1], model=parcel.model)
+        self.streaming = streaming
+        self._meter = meter
+        self._client = client
+        self._options = options
+        self._lanes = lanes
+        self._route = route
+        self._parcel = parcel
+        self._timeout = client.timeout if _is_not_given(options.timeout) else options.timeout
+        self._leg_id = 0
+        self._over: tuple[Probe, Status, float] | None = None
+        self._is_decided = self._has_answer = False
+        self._ticket: Ticket | None = None
+        self._key_id = ""
+        self._waited_seconds = 0.0
+        arms = frozenset(f"{each.experiment}:{each.variant}" for each in self.context.assignments)
+        self._trip = route.plan(arms, seconds_of(self._timeout), self._serves)
+
+    def _serves(self, target: Target) -> bool:
+        home = self._route.home
+        if target.client is not None and hasattr(type(target.client), "__aenter__") != self._meter.asynchronous:
+            return False
+        return not self._parcel.stays or (target.client is home.client and target.base_url == home.base_url)
+
+    # The loop
+
+    def steps(self) -> Steps:
+        """Carries the request to a target that answers, and returns what that one returned.
+
+        Raises:
+            Exception: what the last attempt raised.
+        """
+        try:
+            return (yield from self._along())
+        except _Fault as fault:
+            self.fail("route", fault.__cause__ or fault)
+        # As though there were no route.
+        self._ticket, self._over, self._key_id = None, None, ""
+        self._is_decided = self._has_answer = True
+        exchange = Exchange(self._meter, self._client, self._options, streaming=self.streaming)
+        self._leg_id = id(exchange)
+        exchange.enter()
+        return (yield Send(self._client, exchange))
+
+    def _along(self) -> Steps:
+        failed: _Failed | None = None
+        while failed is None or (self._trip.n_attempts < self._route.max_attempts and self._parcel.may_be_sent_again):
+            ticket = yield from self._take()
+            if ticket is None:
+                break
+            outcome = yield from self._attempt(ticket)
+            if not isinstance(outcome, _Failed):
+                return outcome
+            failed = outcome
+        if failed is None:
+            raise self._ours(self._refusal)
+        self._decide(has_answer=False)
+        if failed.error is not None:
+            raise failed.error
+        return failed.stream
+
+    def _take(self) -> Generator[Step, Any, Ticket | None]:
+        """A ticket for the next attempt; `None` when none can be had in time."""
+        began = 0.0
+        while True:
+            taken = self._ours(self._route.take, self._trip)
+            if isinstance(taken, Wait):
+                began = began or perf_counter()
+                try:
+                    yield taken
+                except BaseException:
+                    handed = self._route.stop_waiting(taken)
+                    if handed is not None:
+                        self._route.give_back(handed, 0)
+                    raise
+                taken = self._ours(self._route.stop_waiting, taken)
+                if taken is None:
+                    continue
+            self._waited_seconds = perf_counter() - began if began else 0.0
+            return taken if isinstance(taken, Ticket) else None
+
+    def _attempt(self, ticket: Ticket) -> Generator[Step, Any, Any]:
+        self._ticket, self._over = ticket, None
+        self._trip.n_attempts += 1
+        key: Any = ticket.spot.target.key
+        try:
+            if callable(key):
+                key = yield Ask(key)
+        except BaseException as error:
+            self._route.give_back(ticket, 0)
+            if not isinstance(error, Exception):
+                raise
+            self._fail(ticket, Verdict("key_function", "falter"))
+            return _Failed(error)
+        try:
+            send = self._ours(self._leg, ticket, key)
+        except _Fault:
+            self._route.give_back(ticket, 0)
+            raise
+        held: list[Any] = []
+        failure: Verdict | None = None
+        try:
+            result = yield send
+            if isinstance(result, self._meter.stream_type) and not self._parcel.stays:
+                failure = yield from self._read_ahead(result, held)
+        except BaseException as error:
+            verdict = self.guarded("route", verdict_of, error, dt.datetime.now(dt.UTC))
+            if verdict is None:
+                self._decide(has_answer=False)
+                raise
+            self._fail(ticket, verdict)
+            return _Failed(error)
+        if failure is not None:
+            yield Close(result)
+            self._fail(ticket, failure)
+            result._iterator = self._replay(held, None)  # noqa: SLF001 - what `next(stream)` delegates to
+            return _Failed(None, result)
+        self.guarded("route", self._route.arrived, ticket)
+        self._decide(has_answer=True)
+        if held:
+            result._iterator = self._replay(held, result._iterator)  # noqa: SLF001 - as above
+        return result
+
+    def _read_ahead(self, stream: Any, held: list[Any]) -> Generator[Step, Any, Verdict | None]:
+        """Reads on until the answer begins: a failure before that is the attempt's, and another may follow."""
+        while len(held) < _MAX_HELD:
+            event = yield Read(stream._iterator)  # noqa: SLF001 - what `next(stream)` delegates to
+            if event is END:
+                break
+            held.append(event)
+            fields = fields_of(event)
+            if fields.get("type") in ("error", "response.failed"):
+                failure = fields_of(fields_of(fields.get("response")).get("error")) or fields
+                verdict: Verdict | None = self.guarded("route", verdict_of_event, failure.get("code"))
+                return verdict
+            if not _is_preamble(fields):
+                break
+        return None
+
+    def _replay(self, held: list[Any], rest: Any) -> Any:
+        return AsyncReplay(held, rest) if self._meter.asynchronous else Replay(held, rest)
+
+    def _fail(self, ticket: Ticket, verdict: Verdict) -> None:
+        model = ticket.spot.target.model or self.requested_model
+        self.guarded("route", self._route.failed, ticket, self._trip, verdict, model)
+
+    def _ours(self, step: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return step(*args)
+        except Exception as error:
+            raise _Fault(str(error)) from error
+
+    def _leg(self, ticket: Ticket, key: str | None) -> Send:
+        client = self._lanes.client(self._client, ticket.spot, key, self._meter.provider)
+        self._key_id = key_id_of(client.api_key or "")
+        timeout = None
+        if self._route.total_seconds is not None or self._trip.n_attempts > 1:
+            timeout = within(self._timeout, max(self._trip.deadline - self._route.clock(), 0.001))
+        options = self._parcel.addressed(ticket.spot.target, timeout)
+        exchange = Exchange(vars(client)["_genux_meter"], client, options, streaming=self.streaming)
+        self._leg_id = id(exchange)
+        exchange.enter()
+        return Send(client, exchange)
+
+    def as_attempts(self, status: Status, now: float) -> "list[Attempt]":  # noqa: ARG002 - they are complete
+        """Each of its attempts is one of the enclosing call's."""
+        return self.attempts
+
+    def _refusal(self) -> Exception:
+        """No target could be asked in time and none was: what the nearest one would say, about this request."""
+        code, message, seconds = self._route.why_not(self._trip)
+        return refusal(self._client, self._options, code, message, seconds)
+
+    # The record
+
+    def ended(self, error: BaseException) -> None:
+        """The request ended in an exception; one that no attempt raised is the call's own."""
+        if self.finished:
+            self.leave()
+        else:
+            self.raised(error)
+
+    def attempt_over(self, probe: Probe, status: Status, now: float) -> None:
+        """An attempt ended; with the one that answered ends the call."""
+        if id(probe) != self._leg_id:
+            super().attempt_over(probe, status, now)
+            return
+        self._leg_id = 0
+        attempt = attempt_of(probe, status, max(now - probe.started, 0.0), probe.tokens)
+        if self._ticket is not None:
+            attempt = msgspec.structs.replace(
+                attempt,
+                target=self._route.name_of(self._ticket.spot),
+                key_id=self._key_id,
+                waited_seconds=self._waited_seconds,
+            )
+            self._route.give_back(self._ticket, 0 if probe.tokens is None else probe.tokens.input + probe.tokens.output)
+        self.attempts.append(attempt)
+        if self._is_decided:
+            self._take_over(probe, status, now)
+        else:
+            self._over = (probe, status, now)
+
+    def _decide(self, *, has_answer: bool) -> None:
+        """No other attempt follows: the call is what the last one was, or becomes."""
+        self._is_decided = True
+        self._has_answer = has_answer
+        over, self._over = self._over, None
+        if over is not None:
+            self._take_over(*over)
+
+    def _take_over(self, probe: Probe, status: Status, now: float) -> None:
+        self.provider = probe.provider
+        self.served_model = probe.served_model or (probe.requested_model if self._has_answer else "")
+        self.service_tier = probe.service_tier
+        self.streaming = probe.streaming
+        self.http_status = probe.http_status
+        self.error_type = probe.error_type
+        self.tokens = probe.tokens
+        self.usage_reason = probe.usage_reason
+        self.chunks = probe.chunks
+        self.first_at = probe.first_at
+        self.first_content_at = probe.first_content_at
+        self.prompt, self.prompt_version = probe.prompt, probe.prompt_version
+        self.event_id = probe.event_id
+        self.finish(status, now, probe.error_type)
+
+    def record(self, status: Status, now: float) -> "Call":
+        """The call, with every attempt and whether another model answered."""
+        attempts, self.attempts = self.attempts, []
+        reason = ""
+        if self._has_answer and self._ticket is not None:
+            reason = self._trip.fallback_reason(self._ticket.spot, self.requested_model)
+        call = super().record(status, now)
+        return msgspec.structs.replace(call, attempts=attempts, fallback=bool(reason), fallback_reason=reason)
+
+
+class Replay(Iterator[Any]):
+    """A stream's iterator that begins with what was read ahead."""
+
+    __slots__ = ("_held", "_rest")
+
+    def __init__(self, held: list[Any], rest: Any) -> None:
+        self._held = held[::-1]
+        self._rest = rest
+
+    def __next__(self) -> Any:
+        if self._held:
+            return self._held.pop()
+        if self._rest is None:
+            raise StopIteration
+        return next(self._rest)
+
+    def close(self) -> None:
+        """Closes the iterator behind."""
+        if self._rest is not None:
+            self._rest.close()
+
+
+class AsyncReplay(AsyncIterator[Any]):
+    """The same for an `AsyncStream`."""
+
+    __slots__ = ("_held", "_rest")
+
+    def __init__(self, held: list[Any], rest: Any) -> None:
+        self._held = held[::-1]
+        self._rest = rest
+
+    async def __anext__(self) -> Any:
+        if self._held:
+            return self._held.pop()
+        if self._rest is None:
+            raise StopAsyncIteration
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        """Closes the iterator behind."""
+        if self._rest is not None:
+            await self._rest.aclose()
+
+
+def _is_preamble(fields: Mapping[str, Any]) -> bool:
+    """Whether a stream event comes before anything of the answer, reasoning included."""
+    kind = fields.get("type")
+    if isinstance(kind, str):
+        return kind in _PREAMBLES
+    choices = fields.get("choices")
+    return choices is not None and not any(_says_something(fields_of(choice)) for choice in choices)
+
+
+def _says_something(choice: Mapping[str, Any]) -> bool:
+    if choice.get("finish_reason") or choice.get("text"):
+        return True
+    delta = choice.get("delta")
+    said = {**fields_of(delta), **(getattr(delta, "model_extra", None) or {})}
+    return any(value for name, value in said.items() if name != "role")
+
+
+def _is_not_given(value: object) -> bool:
+    return type(value).__name__ in ("NotGiven", "Omit")
