@@ -156,8 +156,13 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One try of a call at one key and model. `key_id` is a hash, never the key."""
+    """One try of a call at one key and model. `key_id` is a hash, never the key.
 
+    `target` names the route's target. `waited_seconds` is idle time: along a route, before the attempt; in the client's
+    own retries, after it.
+    """
+
+    target: Text = ""
     model: Text = ""
     key_id: Annotated[str, msgspec.Meta(max_length=64)] = ""
     provider: Text = ""
