@@ -53,10 +53,14 @@ class WsgiUnit:
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve one request."""
-        scope = _scope_of(environ, self._unit_of, self._attributes_of, self._kind, self._client)
+        scope = scope_of(environ, self._unit_of, self._attributes_of, self._kind, self._client)
         context = copy_context()
         context.run(scope.__enter__)
-        return _InContext(context, context.run(self._app, environ, start_response))
+        parts = context.run(self._app, environ, start_response)
+        file_wrapper = environ.get("wsgi.file_wrapper")
+        if isinstance(file_wrapper, type) and isinstance(parts, file_wrapper):
+            return parts  # a file, which runs no code of the app's, and which the server sends in its own quick way
+        return _InContext(context, parts)
 
 
 class AsgiUnit:
@@ -84,7 +88,7 @@ class AsgiUnit:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        with _scope_of(scope, self._unit_of, self._attributes_of, self._kind, self._client):
+        with scope_of(scope, self._unit_of, self._attributes_of, self._kind, self._client):
             await self._app(scope, receive, send)
 
 
@@ -109,13 +113,14 @@ class _InContext:
             self._context.run(close)
 
 
-def _scope_of(
+def scope_of(
     request: Any,
     unit_of: Callable[[Any], str | None],
     attributes_of: Callable[[Any], dict[str, Any]] | None,
     kind: str,
     client: Client | None,
 ) -> AbstractContextManager[None]:
+    """A request's unit, to be entered; nobody's when the functions of the host fail, which is counted."""
     client = client or default_client()
     try:
         unit_id = unit_of(request)
