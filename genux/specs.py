@@ -3,6 +3,8 @@
 The same structs check a local `genux.yaml` read by the SDK and the bodies of the service's API.
 """
 
+import datetime as dt
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -20,6 +22,7 @@ __all__ = [
     "MetricSpec",
     "Plan",
     "Prerequisite",
+    "PriceRule",
     "Scheme",
     "Surface",
     "TokenKey",
@@ -40,6 +43,9 @@ CALL_FIELDS = (
     "input_tokens",
     "output_tokens",
     "cached_tokens",
+    "images",
+    "audio_seconds",
+    "characters",
     "errors",
     "fallbacks",
 )
@@ -53,6 +59,47 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A misspelt field in something a person wrote is an error, not a silence."""
+
+
+class PriceRule(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """What one model, or a family of them, costs from a date on. Every rate is in US dollars, at least 0.
+
+    Attributes:
+        model: regular expression that the whole model name must match, upper and lower case alike.
+        provider: exact provider id; empty matches any.
+        since: first day (UTC) on which the rule holds.
+        input_usd_per_million: per million input tokens.
+        cached_usd_per_million: per million of them read from a cache; as other input when not given.
+        cache_write_usd_per_million: per million of them written to a cache; as other input when not given.
+        input_audio_usd_per_million: per million of them that are audio; as other input when not given.
+        input_image_usd_per_million: per million of them that are images; as other input when not given.
+        output_usd_per_million: per million output tokens, reasoning included.
+        output_audio_usd_per_million: per million of them that are audio; as other output when not given.
+        output_image_usd_per_million: per million of them that are images; as other output when not given.
+        usd_per_image: per image made.
+        usd_per_audio_minute: per minute of audio transcribed.
+        usd_per_million_characters: per million characters turned into speech.
+        usd_per_second: per second of latency, for a model that is paid by the machine (GPU-seconds).
+        tier_multipliers: what the sum is multiplied by under a service tier, such as `{batch: 0.5}`. A call in a tier
+            that is neither standard nor named here has no known cost.
+    """
+
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+    provider: Text = ""
+    since: dt.date = dt.date.min
+    input_usd_per_million: Decimal | None = None
+    cached_usd_per_million: Decimal | None = None
+    cache_write_usd_per_million: Decimal | None = None
+    input_audio_usd_per_million: Decimal | None = None
+    input_image_usd_per_million: Decimal | None = None
+    output_usd_per_million: Decimal | None = None
+    output_audio_usd_per_million: Decimal | None = None
+    output_image_usd_per_million: Decimal | None = None
+    usd_per_image: Decimal | None = None
+    usd_per_audio_minute: Decimal | None = None
+    usd_per_million_characters: Decimal | None = None
+    usd_per_second: Decimal | None = None
+    tier_multipliers: dict[Name, Decimal] = msgspec.field(default_factory=dict)
 
 
 class TokenKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +150,7 @@ class Measure(_Strict, frozen=True, kw_only=True, omit_defaults=True):
     `source`: `event` takes events called `event`; `call` takes the unit's LLM calls.
     `aggregate`: `any` is 0 or 1; `count` counts; `sum`, `mean`, `max` fold `field`, which for events is `value`
     or the name of a numeric property, and for calls is one of `cost_usd`, `latency_seconds`, `ttft_seconds`,
-    `input_tokens`, `output_tokens`, `cached_tokens`, `errors` or `fallbacks`.
+    `input_tokens`, `output_tokens`, `cached_tokens`, `images`, `audio_seconds`, `characters`, `errors` or `fallbacks`.
     `after_seconds`: what happened earlier than this after the first exposure does not count; with `any` and a window
     it asks who came back on a later day.
     """
@@ -237,7 +284,8 @@ class ExperimentSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ConfigFile(AssignmentRules, frozen=True, kw_only=True, omit_defaults=True):
-    """A YAML file of experiments, metrics and what holds for all experiments: `genux.yaml` in local mode."""
+    """A YAML file of experiments, metrics, prices and what holds for all experiments: `genux.yaml` in local mode."""
 
     metrics: list[MetricSpec] = msgspec.field(default_factory=list)
     experiments: list[ExperimentSpec] = msgspec.field(default_factory=list)
+    prices: list[PriceRule] = msgspec.field(default_factory=list)

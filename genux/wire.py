@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from genux.specs import Condition, Prerequisite, Surface, TokenKey, VariantSpec
+from genux.specs import Condition, Prerequisite, PriceRule, Surface, TokenKey, VariantSpec
 
 __all__ = [
     "SURFACE_EVENTS",
     "Alias",
+    "Amounts",
     "AssignmentRef",
     "Attempt",
     "Band",
@@ -143,7 +144,7 @@ class Alias(_Common, frozen=True, kw_only=True, omit_defaults=True, tag="alias")
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Usage of a call, in tokens.
 
-    Parts are included in their whole: `cached` and `cache_write` in `input`, `reasoning` in `output`, audio in both.
+    Parts are included in their whole: `cached` and `cache_write` in `input`, `reasoning` in `output`, audio and images in both.
     """
 
     input: Count = 0
@@ -153,6 +154,16 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasoning: Count = 0
     input_audio: Count = 0
     output_audio: Count = 0
+    input_image: Count = 0
+    output_image: Count = 0
+
+
+class Amounts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a call used that is not counted in tokens: images made, audio transcribed, text turned into speech."""
+
+    images: Count = 0
+    audio_seconds: Seconds = 0.0
+    characters: Count = 0
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -212,6 +223,7 @@ class Call(_Common, frozen=True, kw_only=True, omit_defaults=True, tag="call"):
     ttft_seconds: Seconds | None = None
     chunks: Count = 0
     tokens: Tokens | None = None
+    amounts: Amounts | None = None
     usage_reason: Text = ""
     cost_usd: Usd | None = None
     cost_reason: Text = ""
@@ -324,7 +336,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The versioned configuration that the SDK evaluates. `version` is opaque and equal only if the content is.
 
     `exclusions` is an OR of ANDs; a unit that matches takes part in no experiment. `token_keys` sign resume tokens,
-    newest first; only server keys are handed them.
+    newest first, and `prices` is the project's own price table; only server keys are handed the two.
     """
 
     version: str
@@ -335,3 +347,4 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     exclusions: list[list[Condition]] = msgspec.field(default_factory=list)
     experiments: list[SnapshotExperiment] = msgspec.field(default_factory=list)
     token_keys: list[TokenKey] = msgspec.field(default_factory=list)
+    prices: list[PriceRule] = msgspec.field(default_factory=list)

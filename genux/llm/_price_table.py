@@ -4,43 +4,16 @@ import datetime as dt
 import functools
 import hashlib
 import re
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import msgspec
 import yaml
 
 from genux.errors import ConfigError
+from genux.specs import PriceRule
 
 __all__ = ["PriceRule", "PriceTable"]
-
-Rate = Annotated[Decimal, msgspec.Meta(description="US dollars, at least 0")]
-
-
-class PriceRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one model, or a family of them, costs from a date on.
-
-    Attributes:
-        model: regular expression that the whole model name must match, upper and lower case alike.
-        provider: exact provider id; empty matches any.
-        since: first day (UTC) on which the rule holds.
-        input_usd_per_million: per million input tokens.
-        cached_usd_per_million: per million of them read from a cache; as other input when not given.
-        cache_write_usd_per_million: per million of them written to a cache; as other input when not given.
-        output_usd_per_million: per million output tokens, reasoning included.
-        usd_per_second: per second of latency, for a model that is paid by the machine (GPU-seconds).
-    """
-
-    model: str
-    provider: str = ""
-    since: dt.date = dt.date.min
-    input_usd_per_million: Rate | None = None
-    cached_usd_per_million: Rate | None = None
-    cache_write_usd_per_million: Rate | None = None
-    output_usd_per_million: Rate | None = None
-    usd_per_second: Rate | None = None
-
 
 class PriceTable:
     """Rules in order of writing. Of those that match, the one with the latest `since` holds, then the last written.
@@ -105,6 +78,7 @@ def _compiled(index: int, rule: PriceRule) -> re.Pattern[str]:
     rates = [getattr(rule, name) for name in PriceRule.__struct_fields__ if "usd" in name]
     if not any(rate is not None for rate in rates):
         raise ConfigError(f"price table: rule {index} ({rule.model}) states no rate")
+    rates += rule.tier_multipliers.values()
     if any(rate is not None and (not rate.is_finite() or rate < 0) for rate in rates):
         raise ConfigError(f"price table: rule {index} ({rule.model}) has a rate that is not a finite number from 0 up")
     try:

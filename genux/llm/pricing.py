@@ -22,7 +22,7 @@ __all__ = ["PriceRule", "PriceTable", "Quote", "price", "price_tokens"]
 _MILLION = Decimal(1_000_000)
 _SECONDS_PER_MINUTE = Decimal(60)
 _NO_AMOUNTS = Amounts()
-_RULES_BY_TOKENS = tuple(name for name in PriceRule.__struct_fields__ if name.endswith("put_usd_per_million"))
+_RULES_BY_TOKENS = tuple(name for name in PriceRule.__struct_fields__ if name.endswith("_usd_per_million"))
 _DECIMALS = Decimal(1).scaleb(-18)
 _STANDARD_TIERS = frozenset({"", "auto", "default", "on_demand", "standard"})
 # Without a known provider only names that nobody else can serve identify a price; open weights run anywhere.
@@ -76,7 +76,7 @@ def price(call: Call, table: PriceTable | None = None) -> Call:
     )
 
 
-def price_tokens(
+def price_tokens(  # noqa: PLR0913 facts of one call, by name
     tokens: Tokens | None,
     *,
     provider: str,

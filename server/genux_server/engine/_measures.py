@@ -42,6 +42,9 @@ CALL_FIELDS: Mapping[str, Callable[[ir.Table], ir.Value]] = {
     "input_tokens": lambda calls: calls.input_tokens,
     "output_tokens": lambda calls: calls.output_tokens,
     "cached_tokens": lambda calls: calls.cached_tokens,
+    "images": lambda calls: calls.images,
+    "audio_seconds": lambda calls: calls.audio_seconds,
+    "characters": lambda calls: calls.characters,
     "errors": lambda calls: ibis.ifelse(calls.status == "error", 1, 0),
     "fallbacks": lambda calls: ibis.ifelse(calls.fallback, 1, 0),
 }

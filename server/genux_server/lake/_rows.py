@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from msgspec import Raw
 
-from genux.wire import Tokens
+from genux.wire import Amounts, Tokens
 from genux_server.model import TABLES, IngestedBatch
 
 __all__ = ["arrow_schema", "arrow_tables"]
@@ -97,6 +97,7 @@ class _Call(_Common, kw_only=True, tag="call", gc=False):
     ttft_seconds: float | None = None
     chunks: int = 0
     tokens: Tokens | None = None
+    amounts: Amounts | None = None
     usage_reason: str = ""
     cost_usd: str | None = None
     cost_reason: str = ""
@@ -163,7 +164,7 @@ def _batch_columns(batches: Sequence[IngestedBatch], batch_of_row: pa.Array) -> 
 
 def _table(name: str, rows: list[Any], columns: dict[str, pa.Array]) -> pa.Table:
     if name == "calls":
-        columns |= _token_columns(rows) | _attempt_columns(rows)
+        columns |= _token_columns(rows) | _amount_columns(rows) | _attempt_columns(rows)
     schema = arrow_schema(name)
     for field in schema:
         if field.name not in columns:
@@ -213,6 +214,14 @@ def _token_columns(calls: list[_Call]) -> dict[str, pa.Array]:
             [None if call.tokens is None else getattr(call.tokens, part) for call in calls], pa.int64()
         )
         for part in ("input", "cached", "cache_write", "output", "reasoning")
+    }
+
+
+def _amount_columns(calls: list[_Call]) -> dict[str, pa.Array]:
+    """What was used beside tokens; nothing of a kind is unknown, as zero images would have been no call for images."""
+    return {
+        name: pa.array([(call.amounts and getattr(call.amounts, name)) or None for call in calls], arrow_type)
+        for name, arrow_type in (("images", pa.int64()), ("audio_seconds", pa.float64()), ("characters", pa.int64()))
     }
 
 

@@ -87,6 +87,15 @@ def test_an_outcome_resumed_from_an_exposure_counts_for_the_unit_around_it(facts
     assert totals(facts) == {"a": (1, 1.0)}
 
 
+@pytest.mark.parametrize("name", ["images", "audio_seconds", "characters"])
+def test_a_metric_folds_what_calls_used_beside_tokens(facts_of, name):
+    used = MetricSpec(
+        key="used", kind="mean", numerator=Measure(source="call", field=name, aggregate="sum"), window_seconds=3_600
+    )
+    calls = [called("u", amounts=wire.Amounts(images=2, audio_seconds=2, characters=2)) for _ in range(2)]
+    assert totals(facts_of(seen("u"), *calls, called("u"), metrics=[used]), "used") == {"a": (1, 4.0)}
+
+
 def test_an_empty_lake_has_empty_facts(facts_of):
     facts = facts_of(segments=["country"])
     assert (facts.cells, facts.arm_counts, facts.funnel, facts.outliers) == ([], [], [], [])

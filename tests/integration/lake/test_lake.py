@@ -66,6 +66,7 @@ def test_each_kind_of_event_becomes_one_row_of_its_table(lake):
         wire.Alias(event_id=new_id(), at=AT, unit_id="anonymous", known_id="u1"),
         call(
             tokens=wire.Tokens(input=10, cached=4, output=5, reasoning=2),
+            amounts=wire.Amounts(images=2, audio_seconds=0.5),
             cost_usd="0.000000000001",
             ttft_seconds=0.25,
             attempts=[wire.Attempt(status="error", error_type="RateLimitError"), wire.Attempt()],
@@ -90,6 +91,7 @@ def test_each_kind_of_event_becomes_one_row_of_its_table(lake):
     assert (tracked["value"], tracked["call_id"], tracked["known_id"]) == (2.5, sent[1].call_id, "")
     assert (alias["name"], alias["unit_id"], alias["known_id"]) == ("genux_alias", "anonymous", "u1")
     assert (called["input_tokens"], called["cached_tokens"], called["reasoning_tokens"]) == (10, 4, 2)
+    assert (called["images"], called["audio_seconds"], called["characters"]) == (2, 0.5, None)
     assert called["cost_usd"] == Decimal("0.000000000001")
     assert (called["n_attempts"], called["n_rate_limited"], called["ttft_seconds"]) == (2, 1, 0.25)
     assert msgspec.json.decode(called["attempts"], type=list[wire.Attempt]) == sent[3].attempts

@@ -10,7 +10,7 @@ from genai_prices import data_snapshot
 
 from genux.errors import ConfigError
 from genux.llm import PriceTable, price, price_tokens
-from genux.wire import Attempt, Call, Tokens
+from genux.wire import Amounts, Attempt, Call, Tokens
 
 AT = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 USED = Tokens(input=300_000, cached=100_000, cache_write=50_000, output=1_234, reasoning=1_000)
@@ -165,6 +165,17 @@ TABLE = PriceTable.parse(
             {"model": "llama-.*", "since": "2026-07-01", "input_usd_per_million": "9"},
             {"model": "own-gpu", "provider": "vllm", "usd_per_second": "0.0004"},
             {"model": "gpt-5-mini", "input_usd_per_million": "0.2", "cached_usd_per_million": "0"},
+            {"model": "painter", "usd_per_image": "0.04", "tier_multipliers": {"batch": "0.5"}},
+            {"model": "scribe", "usd_per_audio_minute": "0.006"},
+            {"model": "voice", "usd_per_million_characters": 15},
+            {
+                "model": "many-eyed",
+                "input_usd_per_million": 1,
+                "cached_usd_per_million": "0.1",
+                "input_image_usd_per_million": 3,
+                "output_usd_per_million": 8,
+                "output_audio_usd_per_million": 20,
+            },
         ]
     }
 )
@@ -186,6 +197,44 @@ def test_a_model_paid_by_the_second_needs_no_usage():
     assert price(call(served_model="own-gpu", provider="vllm", tokens=None), TABLE).cost_usd == "0.001"
 
 
+@pytest.mark.parametrize(
+    ("model", "amounts", "tier", "cost", "reason"),
+    [
+        ("painter", Amounts(images=3), "", "0.12", ""),
+        ("painter", Amounts(images=3), "batch", "0.06", ""),
+        ("painter", Amounts(images=3), "flex", None, "unpriced_tier"),
+        ("painter", None, "", None, "no_usage"),
+        ("scribe", Amounts(audio_seconds=12.5), "", "0.00125", ""),
+        ("scribe", Amounts(images=1), "", None, "no_usage"),
+        ("voice", Amounts(characters=4_096), "default", "0.06144", ""),
+    ],
+)
+def test_what_is_not_counted_in_tokens_costs_what_the_own_table_says(model, amounts, tier, cost, reason):
+    priced = price(call(served_model=model, tokens=None, amounts=amounts, service_tier=tier), TABLE)
+    assert (priced.cost_usd, priced.cost_reason) == (cost, reason)
+
+
+def test_parts_of_the_tokens_have_their_own_rate_or_that_of_the_whole():
+    used = Tokens(input=1_000, cached=200, input_image=300, input_audio=50, output=100, output_audio=40)
+    # 500 * 1 + 200 * 0.1 + 300 * 3 + 60 * 8 + 40 * 20, in millionths
+    assert price(call(served_model="many-eyed", tokens=used), TABLE).cost_usd == "0.0027"
+    impossible = Tokens(input=400, cached=200, input_image=300)
+    assert price(call(served_model="many-eyed", tokens=impossible), TABLE).cost_reason == "inconsistent_usage"
+
+
+@pytest.mark.parametrize(
+    ("model", "operation", "amounts"),
+    [
+        ("gpt-image-1", "images", Amounts(images=1)),
+        ("whisper-1", "audio.transcriptions", Amounts(audio_seconds=60)),
+        ("tts-1", "audio.speech", Amounts(characters=9)),
+    ],
+)
+def test_what_is_not_counted_in_tokens_has_no_known_cost_without_an_own_table(model, operation, amounts):
+    priced = price(call(served_model=model, operation=operation, tokens=None, amounts=amounts))
+    assert (priced.cost_usd, priced.cost_reason) == (None, "unsupported_modality")
+
+
 def test_a_rule_without_a_rate_for_what_was_used_leaves_the_cost_unknown():
     used = Tokens(input=1_000_000, cached=900_000)
     assert price(call(served_model="gpt-5-mini", tokens=used), TABLE).cost_usd == "0.02"
@@ -200,6 +249,7 @@ def test_a_rule_without_a_rate_for_what_was_used_leaves_the_cost_unknown():
         ({"prices": [{"model": "x"}]}, "states no rate"),
         ({"prices": [{"model": "x", "usd_per_second": -1}]}, "from 0 up"),
         ({"prices": [{"model": "x", "usd_per_second": "NaN"}]}, "finite"),
+        ({"prices": [{"model": "x", "usd_per_second": 1, "tier_multipliers": {"batch": -1}}]}, "from 0 up"),
         ({"prices": [{"model": "x", "usd_per_hour": 1}]}, r"usd_per_hour.*\$\.prices\[0\]"),
         ({"price": []}, "price"),
         ([], "object"),
