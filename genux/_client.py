@@ -2,13 +2,14 @@
 
 import datetime as dt
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from genux import _registry, tokens
-from genux._context import Scope, Unit, current_call, current_feature, current_unit
-from genux._decide import Decider
+from genux._context import Scope, Unit, current_call, current_feature, current_forced, current_unit
+from genux._decide import Decider, parse_forced
 from genux._delivery import Delivery
 from genux._events import Emitter, checked_text
 from genux._guard import Guard, answering, guarded, nothing
@@ -26,7 +27,7 @@ from genux.wire import MAX_ID_LENGTH, MAX_NAME_LENGTH, Snapshot
 
 if TYPE_CHECKING:
     from genux._calls import CallRecorder
-    from genux.llm import ManualCall
+    from genux.llm import ManualCall, Route, Routes
 
 __all__ = ["Client"]
 
@@ -159,11 +160,16 @@ class Client:
                     raise
         return assignment
 
-    @guarded(_error)
     def peek(self, key: str, /) -> Assignment:
         """The current unit's variant, without exposing it; `expose` follows when the unit really meets it."""
-        self._start()
-        return self._decider.decide(key)[0]
+        try:
+            self._start()
+            return self._decider.decide(key)[0]
+        except Exception as error:  # spelt out: the decorator would cost a fifth of the call
+            self._guard.failed("peek", error)
+            if self._guard.strict:
+                raise
+            return _error(self, key)
 
     @guarded(nothing, loses_event=True)
     def expose(self, assignment: Assignment, /) -> None:
@@ -193,15 +199,26 @@ class Client:
         """An anonymous unit turned out to be a known one: both are analysed as the first seen."""
         self._emitter.alias(anonymous_id, known_id, kind)
 
-    def wrap(self, client: C, /) -> C:
+    def wrap(self, client: C, /, *, route: "Route | None" = None) -> C:
         """Measure every LLM call of an OpenAI client from now on; see `genux.llm.wrap`.
+
+        Args:
+            client: the client.
+            route: from `gx.route(...)`: the keys, models and providers that its requests may go to.
 
         Returns:
             The same object, measured, or untouched when it is no such client, which is counted.
         """
         from genux.llm import wrap
 
-        return wrap(client, self._recorder)
+        return wrap(client, self._recorder, route=route)
+
+    @cached_property
+    def route(self) -> "Routes":
+        """Makes routes, `gx.route("summaries", [genux.Target(...)])`, and tells their state, `gx.route.status()`."""
+        from genux.llm import Routes
+
+        return Routes(self._guard.say_once)
 
     def executor(self, pool: C, /) -> C:
         """Make a thread pool take the unit, feature and call along, whatever is submitted to it from now on.
@@ -269,6 +286,54 @@ class Client:
         unit = Unit("", call_id=reference.call_id, exposure_id=reference.exposure_id)
         return Resumed(unit, "", self._emitter, self._guard)
 
+    @guarded(answering(""))
+    def force_token(self, variants: Mapping[str, str], /, *, lifetime_seconds: float = 86_400.0) -> str:
+        """Signed text that shows these variants to whoever carries it, for quality assurance: `?genux_force=<token>`.
+
+        `genux.middleware` reads it; elsewhere `with gx.forcing(token):` does. What it forces is flagged, and left out
+        of every analysis.
+
+        Args:
+            variants: experiment -> variant.
+            lifetime_seconds: until it is refused; a day unless said otherwise.
+
+        Returns:
+            Text for an address; empty, and counted, when no variant is named.
+        """
+        expires_at = overrides.now() + dt.timedelta(seconds=lifetime_seconds)
+        keys = self._snapshots.compiled.token_keys
+        if not keys and self._delivery is not None:
+            message = "no signing key has come from the service yet; other processes will refuse this force token"
+            self._guard.say_once("process_key_force", message)
+        try:
+            return tokens.mint_force(keys or (self._process_key,), variants, expires_at)
+        except TokenError as error:
+            raise UsageError(f"token_{error.code}", str(error)) from None
+
+    def forcing(self, text: str, /, *, plain: bool | None = None) -> Scope[Mapping[str, str]]:
+        """Variants are forced in the `with` block, and in the tasks that it starts, as `text` says.
+
+        Args:
+            text: a force token, or `experiment:variant` with commas in between where `plain` allows it. One that is
+                refused is counted, and forces nothing.
+            plain: whether unsigned text counts: only while developing, since anyone can write it into an address.
+                `strict`, and with it `GENUX_DEBUG=1`, unless said otherwise.
+        """
+        forced = current_forced.get()
+        try:
+            if tokens.is_token(text):
+                keys = (*self._snapshots.compiled.token_keys, self._process_key)
+                forced = {**forced, **tokens.read_force(keys, text, overrides.now())}
+            elif self._guard.strict if plain is None else plain:
+                forced = {**forced, **parse_forced(text)}
+            else:
+                raise UsageError("unsigned_force", "unsigned variants are forced only while developing")
+        except TokenError as error:
+            self._guard.failed("forcing", UsageError(f"token_{error.code}", str(error)))
+        except Exception as error:  # noqa: BLE001 whatever a visitor wrote into an address
+            self._guard.failed("forcing", error)
+        return Scope(current_forced, forced)
+
     def ready(self, timeout: float = 5.0) -> bool:
         """Wait until there is a snapshot to assign from; False when the time was up first. Timeout in seconds."""
         self._start()
@@ -291,7 +356,8 @@ class Client:
 
     def status(self) -> Status:
         """The counts; see `Status`."""
-        return status_of(self._guard, self._snapshots, self._delivery, self._emitter.n_local)
+        routes = self.route.status() if "route" in vars(self) else {}
+        return status_of(self._guard, self._snapshots, self._delivery, self._emitter.n_local, routes)
 
     def note(self, where: str, error: BaseException) -> None:
         """Count and log a failure of measuring that an integration met."""
@@ -310,6 +376,8 @@ class Client:
         """In a child: no thread runs, no lock is held, what waited in memory is the parent's."""
         self._guard.after_fork()
         self._snapshots.after_fork()
+        if "route" in vars(self):
+            self.route.after_fork()
         if self._delivery is not None:
             self._delivery.after_fork()
 

@@ -11,13 +11,15 @@ from genux.assignment import Assignment
 
 if TYPE_CHECKING:
     from genux._context import Scope, Unit
-    from genux.llm import ManualCall
+    from genux.llm import ManualCall, Route, Target
 
 __all__ = [
     "Assignment",
     "Client",
     "Resumed",
+    "Route",
     "Status",
+    "Target",
     "alias",
     "call",
     "carry",
@@ -74,9 +76,9 @@ def alias(anonymous_id: str, known_id: str, /, *, kind: str = "user") -> None:
     default_client().alias(anonymous_id, known_id, kind=kind)
 
 
-def wrap(client: C, /) -> C:
+def wrap(client: C, /, *, route: "Route | None" = None) -> C:
     """See `Client.wrap`."""
-    return default_client().wrap(client)
+    return default_client().wrap(client, route=route)
 
 
 def executor(pool: C, /) -> C:
@@ -107,3 +109,12 @@ def flush(timeout: float = 5.0) -> bool:
 def status() -> Status:
     """See `Client.status`."""
     return default_client().status()
+
+
+def __getattr__(name: str) -> object:
+    """What belongs to LLM calls is loaded when a route is made."""
+    if name in ("Route", "Target"):
+        from genux import llm
+
+        return getattr(llm, name)
+    raise AttributeError(f"module 'genux._default' has no attribute {name!r}")

@@ -64,13 +64,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         dropped: events given up, by reason.
         rejected: events that the service refused, by code.
         refused: unusable arguments and resume tokens that cost no event, by code.
-        controls: variants that could not be decided and became control, by reason.
+        controls: answers that were no assignment (excluded, held out, not targeted, undecided, shipped...), by reason.
         failures: faults inside genux, by place.
         in_memory: events that the disk refuses.
         segments: batches on disk, not yet delivered, open ones included.
         parked: batches that the service will never take.
         snapshot_version: what is assigned from; empty for nothing.
         snapshot_age_seconds: since the service last confirmed it; None when it never did.
+        routes: keys, models and providers behind `gx.route(...)`, by the route's name.
     """
 
     mode: str
@@ -87,9 +88,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     parked: int = 0
     snapshot_version: str
     snapshot_age_seconds: float | None
+    routes: dict[str, RouteStatus] = msgspec.field(default_factory=dict)
 
 
-def status_of(guard: Guard, snapshots: SnapshotStore, delivery: Delivery | None, n_local: int) -> Status:
+def status_of(
+    guard: Guard,
+    snapshots: SnapshotStore,
+    delivery: Delivery | None,
+    n_local: int,
+    routes: dict[str, RouteStatus] | None = None,
+) -> Status:
     """Gather the counts."""
     status = Status(
         mode="local",
@@ -100,6 +108,7 @@ def status_of(guard: Guard, snapshots: SnapshotStore, delivery: Delivery | None,
         failures=guard.failures,
         snapshot_version=snapshots.compiled.version,
         snapshot_age_seconds=snapshots.age_seconds,
+        routes=routes or {},
     )
     if delivery is None:
         return status

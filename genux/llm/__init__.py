@@ -5,6 +5,9 @@ Importing this loads neither openai nor the price list; `wrap` and `price` load 
 
 from genux.llm._manual import ManualCall, manual_call
 from genux.llm._recorder import CallContext, Recorder
+from genux.llm._route import Route
+from genux.llm._routes import Routes
+from genux.llm._target import Target
 from genux.llm._wrap import wrap
 from genux.llm.pricing import PriceRule, PriceTable, price, price_tokens
 
@@ -14,6 +17,9 @@ __all__ = [
     "PriceRule",
     "PriceTable",
     "Recorder",
+    "Route",
+    "Routes",
+    "Target",
     "manual_call",
     "price",
     "price_tokens",

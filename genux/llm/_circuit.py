@@ -51,7 +51,7 @@ class Window:
 class KeyState:
     """A key at one address, shared by every target that uses it."""
 
-    __slots__ = ("cooled_at", "cooling_until", "n_limited", "out_code", "out_until")
+    __slots__ = ("__weakref__", "cooled_at", "cooling_until", "n_limited", "out_code", "out_until")
 
     def __init__(self) -> None:
         self.cooling_until = self.out_until = 0.0

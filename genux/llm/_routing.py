@@ -1,6 +1,5 @@
 """Carrying out the steps of a journey, from sync and from async code."""
 
-import asyncio
 import contextlib
 import math
 from collections.abc import Awaitable, Callable
@@ -133,6 +132,8 @@ async def _carry_out_async(step: Step) -> Any:
             await step.stream.close()
         return None
     assert not isinstance(step, Send)
+    import asyncio
+
     return await asyncio.wait([asyncio.wrap_future(step.handed)], timeout=_finite(step.seconds))
 
 
