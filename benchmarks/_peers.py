@@ -31,7 +31,7 @@ REQUIREMENTS: dict[str, Sequence[str]] = {
     "openai": (LLM,),
     "openfeature": ("openfeature-sdk",),
     "openllmetry": ("opentelemetry-instrumentation-openai", "opentelemetry-exporter-otlp-proto-http", LLM),
-    "otel": ("opentelemetry-instrumentation-openai-v2", "opentelemetry-exporter-otlp-proto-http", LLM),
+    "otel": ("opentelemetry-instrumentation-genai-openai", "opentelemetry-exporter-otlp-proto-http", LLM),
     "posthog": ("posthog", LLM),
     "segment": ("segment-analytics-python",),
     "sentry": ("sentry-sdk", LLM),

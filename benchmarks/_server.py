@@ -1,6 +1,6 @@
 """A local server in a process of its own: a model that answers at once, and a sink that says yes to telemetry.
 
-Every event that a benchmark sends carries a word `mark-<number>`; the sink gathers those it was sent, in whatever
+Every event that a benchmark sends carries a word such as `mark-42x`; the sink gathers those it was sent, in whatever
 format, so that what arrived is counted the same way for everybody, each event once.
 """
 
@@ -25,7 +25,7 @@ MODEL = "gpt-5-mini"
 MARKS_PATH = "/marks"
 
 _USAGE = {"prompt_tokens": 100, "completion_tokens": CHUNKS, "total_tokens": 100 + CHUNKS}
-_MARK = re.compile(rb"mark-\d+")
+_MARK = re.compile(rb"mark-\d+x")
 
 
 def _frame(kind: str, choice: dict[str, object]) -> dict[str, object]:
@@ -92,9 +92,11 @@ class Connection(asyncio.Protocol):
     def _answer(self, path: str, headers: dict[str, str], body: bytes) -> bytes:
         if path.endswith("/chat/completions"):
             asked = json.loads(body)
-            if not asked.get("stream"):
-                return REPLY
-            return STREAM_WITH_USAGE if (asked.get("stream_options") or {}).get("include_usage") else STREAM
+            answer = REPLY
+            if asked.get("stream"):
+                answer = STREAM_WITH_USAGE if (asked.get("stream_options") or {}).get("include_usage") else STREAM
+            # As long as the usual name, so that the length in the head still holds.
+            return answer.replace(MODEL.encode(), asked["model"].encode()) if asked["model"] != MODEL else answer
         if path == MARKS_PATH:
             return _head(str(len(self._marks)).encode())
         if path == "/v1/snapshot":

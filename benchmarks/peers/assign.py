@@ -47,7 +47,7 @@ def expose(subject, repeats):
     thread, process = [], []
     for repeat in range(repeats):
         first = 1_000_000 + repeat * N_EXPOSURES
-        users = [(f"mark-{first + i}", attributes("KR")) for i in range(N_EXPOSURES)]
+        users = [(f"mark-{first + i}x", attributes("KR")) for i in range(N_EXPOSURES)]
         began, caller = time.process_time(), time.thread_time()
         subject.run(subject.make, users)
         thread.append((time.thread_time() - caller) / N_EXPOSURES * 1e6)

@@ -28,7 +28,7 @@ class Sender:
 
 
 def properties(mark):
-    return {"page": "home", "plan": "pro", "mark": f"mark-{mark}"}
+    return {"page": "home", "plan": "pro", "mark": f"mark-{mark}x"}
 
 
 def genux(url, folder):

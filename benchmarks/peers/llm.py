@@ -1,0 +1,235 @@
+# Run in an environment that holds the library it is asked for; most of them publish no types.
+# ruff: noqa: ANN001, ANN003, ANN201, ANN202
+"""CPU that one library adds to a chat call and to a chunk of a stream; run by benchmarks/llm_peers.py.
+
+    python peers/llm.py LIBRARY URL ROUNDS
+
+A library that measures one client is timed in turns with a bare one. A library that patches the openai module is timed
+after as many rounds of the bare client, before it was switched on; `bare_twice` shows what that order alone does.
+`caller` is this thread's CPU for a call, `process` adds the round's other CPU until the library's flush is over, and
+what the library wants around ten calls (a transaction, a unit).
+"""
+
+import contextlib
+import json
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from openai import OpenAI
+
+MODEL = "gpt-5-mini"
+MESSAGES = [{"role": "user", "content": "Say fifty words."}]
+CALLS, STREAMS, CHUNKS = 60, 20, 50
+N_CHECKED = 10
+
+
+@dataclass
+class Measured:
+    """`create` is `chat.completions.create` or what stands for it; `around` is entered for each ten calls."""
+
+    create: object
+    flush: object
+    around: object = contextlib.nullcontext
+    kwargs: tuple = ()
+
+
+def client(url, cls=OpenAI, **kwargs):
+    return cls(api_key="key", base_url=f"{url}/v1", **kwargs)
+
+
+def genux(url):
+    import genux
+
+    folder = Path(tempfile.mkdtemp())
+    path = folder / "genux.yaml"
+    path.write_text(json.dumps({"experiments": [{"key": "ai-entry", "variants": [{"key": "chat"}, {"key": "none"}]}]}))
+    gx = genux.Client(url, "key", config=path, directory=folder)
+
+    @contextlib.contextmanager
+    def around():
+        with gx.unit("user-42", country="KR"):
+            gx.variant("ai-entry")
+            yield
+
+    return Measured(gx.wrap(client(url)).chat.completions.create, lambda: gx.flush(20.0), around)
+
+
+def posthog(url):
+    from posthog import Posthog
+    from posthog.ai.openai import OpenAI as PosthogOpenAI
+
+    events = Posthog("phc_key", host=url)
+    measured = client(url, PosthogOpenAI, posthog_client=events)
+    return Measured(measured.chat.completions.create, events.flush, kwargs=(("posthog_distinct_id", "user-42"),))
+
+
+def langfuse(url):
+    from langfuse import Langfuse
+
+    langfuse = Langfuse(public_key="pk-lf-1", secret_key="sk-lf-1", base_url=url)
+    from langfuse.openai import OpenAI as LangfuseOpenAI
+
+    return Measured(client(url, LangfuseOpenAI).chat.completions.create, langfuse.flush)
+
+
+def _tracing(url):
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{url}/v1/traces")))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def otel(url):
+    from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+
+    provider = _tracing(url)
+    OpenAIInstrumentor().instrument(tracer_provider=provider)
+    return Measured(client(url).chat.completions.create, provider.force_flush)
+
+
+def openllmetry(url):
+    from opentelemetry.instrumentation.openai import OpenAIInstrumentor
+
+    provider = _tracing(url)
+    OpenAIInstrumentor().instrument(tracer_provider=provider)
+    return Measured(client(url).chat.completions.create, provider.force_flush)
+
+
+def sentry(url, **options):
+    import sentry_sdk
+
+    sentry_sdk.init(dsn=url.replace("://", "://public@") + "/1", traces_sample_rate=1.0, **options)
+
+    def around():
+        return sentry_sdk.start_transaction(op="http.server", name="GET /summary")
+
+    return Measured(client(url).chat.completions.create, lambda: sentry_sdk.flush(20.0), around)
+
+
+def sentry_off(url):
+    from sentry_sdk.integrations.openai import OpenAIIntegration
+
+    return sentry(url, disabled_integrations=[OpenAIIntegration()])
+
+
+def litellm(url):
+    import litellm
+
+    def create(*, model, **kwargs):
+        return litellm.completion(model=f"openai/{model}", api_base=f"{url}/v1", api_key="key", **kwargs)
+
+    return Measured(create, lambda: None)
+
+
+def bare(url):
+    return Measured(client(url).chat.completions.create, lambda: None)
+
+
+LIBRARIES = {  # distributions to name; whether it measures one client; whether it records at all
+    "genux": (("genux",), True, True),
+    "posthog": (("posthog",), True, True),
+    "langfuse": (("langfuse",), False, True),
+    "otel": (("opentelemetry-instrumentation-genai-openai", "opentelemetry-sdk"), False, True),
+    "openllmetry": (("opentelemetry-instrumentation-openai", "opentelemetry-sdk"), False, True),
+    "sentry": (("sentry-sdk",), False, True),
+    "sentry_off": (("sentry-sdk",), False, False),
+    "litellm": (("litellm",), True, False),
+    "bare": ((), True, False),
+    "bare_twice": ((), False, False),
+}
+
+
+def call(measured, model=MODEL):
+    reply = measured.create(model=model, messages=MESSAGES, **dict(measured.kwargs))
+    assert reply.usage.completion_tokens == CHUNKS
+
+
+def stream(measured, model=MODEL):
+    options = {"include_usage": True}
+    chunks = measured.create(
+        model=model, messages=MESSAGES, stream=True, stream_options=options, **dict(measured.kwargs)
+    )
+    assert sum(1 for chunk in chunks if chunk.choices and chunk.choices[0].delta.content) == CHUNKS
+
+
+def timed(measured, work, n):
+    """Microseconds of CPU for each: of this thread in each ten, and of whatever else works until all is sent."""
+    tens = []
+    process = time.process_time_ns()
+    for _ in range(n // 10):
+        with measured.around():
+            caller = time.thread_time_ns()
+            for _ in range(10):
+                work(measured)
+            tens.append((time.thread_time_ns() - caller) / 1e4)
+    measured.flush()
+    process = (time.process_time_ns() - process) / n / 1e3
+    return tens, process - statistics.fmean(tens)
+
+
+def a_round(measured):
+    return timed(measured, call, CALLS), timed(measured, stream, STREAMS)
+
+
+def least(rounds, kind):
+    """Of many rounds on a machine with other work, which only ever adds."""
+    caller = min(us for each in rounds for us in each[kind][0])
+    return {"caller": caller, "process": caller + min(each[kind][1] for each in rounds)}
+
+
+def warm(measured):
+    for work in (call, stream):
+        timed(measured, work, 10)
+
+
+def record(measured):
+    """Calls of models whose names are marks: the sink must hear of each."""
+    with measured.around():
+        for mark in range(N_CHECKED):
+            (stream if mark % 2 else call)(measured, f"mark-{mark:04d}x")
+    measured.flush()
+    time.sleep(0.5)
+
+
+def main():
+    name, url, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    distributions, is_interleaved, is_recording = LIBRARIES[name]
+    plain = bare(url)
+    warm(plain)
+    install = bare if name == "bare_twice" else globals()[name]
+    if is_interleaved:
+        measured = install(url)
+        warm(measured)
+        pairs = [(a_round(plain), a_round(measured)) for _ in range(rounds)]
+    else:
+        before = [a_round(plain) for _ in range(rounds)]
+        measured = install(url)
+        warm(measured)
+        pairs = list(zip(before, [a_round(measured) for _ in range(rounds)], strict=True))
+    if is_recording:
+        record(measured)
+    floors, ours = zip(*pairs, strict=True)
+    bare_call, bare_stream = least(floors, 0), least(floors, 1)
+    figures = {"bare call": bare_call["caller"], "bare stream": bare_stream["caller"]}
+    for key in ("caller", "process"):
+        a_call = least(ours, 0)[key] - bare_call[key]
+        a_stream = least(ours, 1)[key] - bare_stream[key]
+        figures |= {f"{key} a call": a_call, f"{key} a chunk": (a_stream - a_call) / CHUNKS}
+    versions = ", ".join(f"{distribution} {version(distribution)}" for distribution in distributions)
+    result = {"versions": versions, "openai": version("openai"), "checked": N_CHECKED if is_recording else 0}
+    print()
+    print(json.dumps(result | {"figures": figures}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
