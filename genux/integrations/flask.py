@@ -36,7 +36,6 @@ def init_app(
         kind: what the unit is.
         client: the default one when None, looked up per request.
     """
-
     attributes = None if attributes_of is None else _of_any_request(attributes_of)
 
     def enter() -> None:

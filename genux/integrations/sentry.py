@@ -117,6 +117,7 @@ class _Watching(Observer):
             outer = self._open.get(started.parent_call_id)
             if outer is not None and theirs is not None:
                 outer.has_inner_spans = True
+                _annotate(theirs, {_CALL_ID: started.parent_call_id, **_variants(started.assignments)})
             return None
         if started.operation.rpartition(".")[2] in _HTTP_METHODS:
             return None

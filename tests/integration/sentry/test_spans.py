@@ -168,14 +168,16 @@ def test_a_call_measured_by_hand_is_a_span(traced, envelopes, gx):
 
 @pytest.mark.parametrize("inner", [create, parsed, streamed], ids=lambda call: call.__name__)
 def test_tokens_of_a_request_inside_a_call_by_hand_are_counted_once(inner, traced, envelopes, gx, llm):
-    with testing.recording() as seen, traced(), gx.call(model="router") as call:
-        call_id = call.call_id
-        inner(llm)
+    with testing.recording() as seen, gx.unit("user-1"), traced():
+        entry = gx.variant("ai-entry")
+        with gx.call(model="router") as call:
+            call_id = call.call_id
+            inner(llm)
     (attempt,) = only(seen.calls).attempts
-    spans = [span for span in envelopes.spans if span.get("data", {}).get("genux.call_id") == call_id]
-    counted = [span["data"]["gen_ai.usage.input_tokens"] for span in envelopes.generations]
-    assert counted == [attempt.tokens.input]
-    (ours,) = spans
+    generation = only(envelopes.generations)["data"]
+    assert generation["gen_ai.usage.input_tokens"] == attempt.tokens.input
+    assert (generation["genux.call_id"], generation["genux.variant.ai-entry"]) == (call_id, entry.key)
+    ours = only([span for span in envelopes.spans if span.get("data", {}).get("genux.attempts")])
     assert ours["op"] == ("genux.call" if traced.beside and inner is not parsed else "gen_ai.chat")
 
 
