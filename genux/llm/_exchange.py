@@ -42,9 +42,11 @@ class _Body(msgspec.Struct):
     status: Any = None
     error: Any = None
     usage: Any = None
+    data: msgspec.Raw = msgspec.Raw()
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
+_decode_images = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 # Base URLs that have answered a stream which was asked for usage, or only without. Deployments are few; were they many,
@@ -130,6 +132,9 @@ class Exchange(Probe):
         if self.operation == "responses" and isinstance(prompt, Mapping):
             self.prompt = str(prompt.get("id") or "")
             self.prompt_version = str(prompt.get("version") or "")
+        spoken = asked.get("input")
+        if self.operation == "audio.speech" and isinstance(spoken, str):
+            self.characters = len(spoken)
         self.streaming = streaming
         self._meter = meter
         self._base = base
@@ -234,7 +239,9 @@ class Exchange(Probe):
                 body = _decode_body(content)
             except msgspec.MsgspecError:
                 return
-            self.note(msgspec.structs.asdict(body))
+            fields = msgspec.structs.asdict(body)
+            fields["data"] = _decode_images(body.data) if self.operation == "images" and body.data else None
+            self.note(fields)
 
     def closing(self, response: Any, error: BaseException | None, *, by_itself: bool) -> bool:
         """The open body is about to be closed, by its end or by the app."""

@@ -47,11 +47,10 @@ _PROVIDERS = (
     ("api.cerebras.ai", "cerebras"),
 )
 
-_TERMINAL_EVENTS = frozenset(
+_IMAGE_DONE = frozenset({"image_edit.completed", "image_generation.completed"})
+_TERMINAL_EVENTS = _IMAGE_DONE | frozenset(
     {
         "error",
-        "image_edit.completed",
-        "image_generation.completed",
         "response.completed",
         "response.failed",
         "response.incomplete",
@@ -148,7 +147,24 @@ def tokens_of(usage: Any) -> Tokens | None:
         reasoning=_count(out, "reasoning_tokens"),
         input_audio=_count(into, "audio_tokens"),
         output_audio=_count(out, "audio_tokens"),
+        input_image=_count(into, "image_tokens"),
+        output_image=_count(out, "image_tokens"),
     )
+
+
+def seconds_of(usage: Any) -> float:
+    """The audio that a usage is counted in, in seconds; 0 where it is counted in tokens."""
+    fields = fields_of(usage)
+    seconds = fields.get("seconds") if fields.get("type") == "duration" else None
+    return float(seconds) if isinstance(seconds, int | float) and seconds > 0 else 0.0
+
+
+def images_in(fields: Mapping[str, Any]) -> int:
+    """How many images an answer holds: a whole one, or the last event of a streamed one."""
+    data = fields.get("data")
+    if isinstance(data, list):
+        return len(data)
+    return int(str(fields.get("type", "")) in _IMAGE_DONE)
 
 
 def content_began(fields: Mapping[str, Any]) -> bool:

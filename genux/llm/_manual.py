@@ -82,7 +82,7 @@ class ManualCall:
 
         return measured
 
-    def usage(
+    def usage(  # noqa: PLR0913 what may have been used, by name
         self,
         usage: Any = None,
         *,
@@ -91,6 +91,9 @@ class ManualCall:
         cache_write_tokens: int = 0,
         output_tokens: int = 0,
         reasoning_tokens: int = 0,
+        images: int = 0,
+        audio_seconds: float = 0.0,
+        characters: int = 0,
         served_model: str = "",
         service_tier: str = "",
     ) -> None:
@@ -103,6 +106,9 @@ class ManualCall:
             cache_write_tokens: those of them written to the provider's cache.
             output_tokens: all output tokens, reasoning included.
             reasoning_tokens: those of them that were reasoning.
+            images: images made.
+            audio_seconds: length of audio transcribed.
+            characters: length of text turned into speech.
             served_model: the model that answered, when it is not the one asked for.
             service_tier: `flex`, `priority`, `batch`, ... as the provider named it.
         """
@@ -114,7 +120,11 @@ class ManualCall:
                 "output_tokens": output_tokens,
                 "output_tokens_details": {"reasoning_tokens": reasoning_tokens},
             }
-            probe.usage = usage if usage is not None else counts
+            if usage is not None:
+                probe.usage = usage
+            elif input_tokens or output_tokens or not (images or audio_seconds or characters):
+                probe.usage = counts
+            probe.images, probe.audio_seconds, probe.characters = images, audio_seconds, characters
             probe.served_model = served_model or probe.served_model
             probe.service_tier = service_tier or probe.service_tier
 

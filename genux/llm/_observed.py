@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
-from genux.llm._facts import content_began, fields_of
+from genux.llm._facts import content_began, fields_of, images_in
 from genux.llm._recorder import Recorder
 
 __all__ = ["Observed"]
@@ -21,6 +21,7 @@ class Observed:
         "first_at",
         "first_content_at",
         "hide_usage",
+        "images",
         "last",
         "last_at",
         "operation",
@@ -39,6 +40,7 @@ class Observed:
         self.first_at = self.first_content_at = self.last_at = 0.0
         self.last: Any = None
         self.hide_usage = False
+        self.images = 0
 
     def guarded(self, where: str, step: Callable[..., Any], *args: Any) -> Any:
         """Runs a step of ours; its failure is the recorder's business and yields `None`."""
@@ -74,6 +76,8 @@ class Observed:
         usage = fields.get("usage")
         if usage is not None:
             self.usage = usage
+        if self.operation == "images":
+            self.images = images_in(fields) or self.images
         if (self.operation == "responses" and fields.get("status") == "failed") or fields.get("type") == "error":
             code = fields_of(fields.get("error")).get("code") or fields.get("code")
             self.error_type = code if isinstance(code, str) and code else "response_failed"

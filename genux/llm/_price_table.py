@@ -15,6 +15,7 @@ from genux.specs import PriceRule
 
 __all__ = ["PriceRule", "PriceTable"]
 
+
 class PriceTable:
     """Rules in order of writing. Of those that match, the one with the latest `since` holds, then the last written.
 

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
 from genux._ids import uuid7
-from genux.llm._facts import fields_of, is_terminal, tokens_of
+from genux.llm._facts import fields_of, is_terminal, seconds_of, tokens_of
 from genux.llm._observed import Observed
 from genux.llm._record import Status, attempt_of, call_of, retried_attempt
 from genux.llm._recorder import CallContext, Recorder
@@ -40,7 +40,9 @@ class Probe(Observed):
         "at",
         "attempt_at",
         "attempts",
+        "audio_seconds",
         "call_id",
+        "characters",
         "context",
         "event_id",
         "feature",
@@ -71,6 +73,8 @@ class Probe(Observed):
         self.usage_reason = "not_reported"
         self.http_status = 0
         self.tokens: Tokens | None = None
+        self.audio_seconds = 0.0
+        self.characters = 0
         self.retrieval: Retrieval | None = None
         self.attempts: list[Attempt] = []
         self.reading = False
@@ -182,6 +186,7 @@ class Probe(Observed):
         self.answer = {}
         if self.usage is not None:
             self.tokens = tokens_of(self.usage)
+            self.audio_seconds = seconds_of(self.usage) or self.audio_seconds
             self.usage_reason = "no_token_counts" if self.tokens is None else ""
         if self.error_type and status == "ok":
             status = "error"
@@ -204,6 +209,10 @@ class Probe(Observed):
     def attempt_over(self, probe: "Probe", status: Status, now: float) -> None:
         """A call made inside this one ended: the attempts that it made, or itself as one."""
         self.attempts += probe.as_attempts(status, now)
+        if status == "ok":
+            self.images += probe.images
+            self.audio_seconds += probe.audio_seconds
+            self.characters += probe.characters
 
     def as_attempts(self, status: Status, now: float) -> "list[Attempt]":
         """What this call is to the one that it was made inside of."""

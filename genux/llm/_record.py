@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from genux.wire import Attempt, Call, Tokens
+from genux.wire import Amounts, Attempt, Call, Tokens
 
 if TYPE_CHECKING:
     from genux.llm._probe import Probe
@@ -56,6 +56,12 @@ def retried_attempt(
     )
 
 
+def _amounts_of(probe: "Probe") -> Amounts | None:
+    if not (probe.images or probe.audio_seconds or probe.characters):
+        return None
+    return Amounts(images=probe.images, audio_seconds=probe.audio_seconds, characters=probe.characters)
+
+
 def call_of(probe: "Probe", status: Status, now: float) -> Call:
     """The record.
 
@@ -91,6 +97,7 @@ def call_of(probe: "Probe", status: Status, now: float) -> Call:
         ttft_seconds=probe.first_content_at - probe.started if probe.first_content_at else None,
         chunks=probe.chunks,
         tokens=probe.tokens,
+        amounts=_amounts_of(probe),
         usage_reason=probe.usage_reason,
         prompt=probe.prompt,
         prompt_version=probe.prompt_version,
