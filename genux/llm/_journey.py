@@ -16,7 +16,7 @@ from genux.llm._exchange import Exchange
 from genux.llm._facts import fields_of
 from genux.llm._lanes import Lanes, Parcel, refusal, seconds_of, within
 from genux.llm._probe import Probe
-from genux.llm._record import Status, attempt_of
+from genux.llm._record import Status, attempt_of, call_of
 from genux.llm._route import Route, Ticket, Wait
 from genux.llm._target import Target, key_id_of
 from genux.llm._verdict import Verdict, verdict_of, verdict_of_event
@@ -103,6 +103,7 @@ class Journey(Probe):
         "_is_decided",
         "_key_id",
         "_lanes",
+        "_last",
         "_leg_id",
         "_meter",
         "_options",
@@ -138,6 +139,7 @@ class Journey(Probe):
         self._timeout = client.timeout if _is_not_given(options.timeout) else options.timeout
         self._leg_id = 0
         self._over: tuple[Probe, Status, float] | None = None
+        self._last: Probe | None = None
         self._is_decided = self._has_answer = False
         self._ticket: Ticket | None = None
         self._key_id = ""
@@ -339,28 +341,24 @@ class Journey(Probe):
             self._take_over(*over)
 
     def _take_over(self, probe: Probe, status: Status, now: float) -> None:
-        self.provider = probe.provider
-        self.served_model = probe.served_model or (probe.requested_model if self._has_answer else "")
-        self.service_tier = probe.service_tier
-        self.streaming = probe.streaming
-        self.http_status = probe.http_status
+        self._last = probe
         self.error_type = probe.error_type
-        self.tokens = probe.tokens
-        self.usage_reason = probe.usage_reason
-        self.chunks = probe.chunks
-        self.first_at = probe.first_at
-        self.first_content_at = probe.first_content_at
-        self.prompt, self.prompt_version = probe.prompt, probe.prompt_version
-        self.event_id = probe.event_id
         self.finish(status, now, probe.error_type)
 
     def record(self, status: Status, now: float) -> "Call":
-        """The call, with every attempt and whether another model answered."""
+        """The call as its last attempt saw it, from the beginning on, with every attempt."""
         attempts, self.attempts = self.attempts, []
+        last, self._last = self._last, None
         reason = ""
+        if last is None:
+            call = super().record(status, now)
+        else:
+            last.call_id, last.started, last.attempts = self.call_id, self.started, []
+            last.served_model = last.served_model or (last.requested_model if self._has_answer else "")
+            last.requested_model = self.requested_model
+            call = call_of(last, status, now)
         if self._has_answer and self._ticket is not None:
             reason = self._trip.fallback_reason(self._ticket.spot, self.requested_model)
-        call = super().record(status, now)
         return msgspec.structs.replace(call, attempts=attempts, fallback=bool(reason), fallback_reason=reason)
 
 

@@ -45,7 +45,8 @@ def price(call: Call, table: PriceTable | None = None) -> Call:
     """The call with its cost, by the model that served it and the list of the day it began.
 
     The cost is that of `call.tokens`; when the call has none of its own but its attempts have, it is their sum, known
-    only if each of them is. Attempts with tokens are priced too.
+    only if each of them is. Along a route, what attempts used before one answered is added. Attempts with tokens are
+    priced too.
 
     Args:
         call: as recorded.
@@ -57,20 +58,23 @@ def price(call: Call, table: PriceTable | None = None) -> Call:
     attempts = [_priced_attempt(attempt, call, table) for attempt in call.attempts]
     if is_unbilled(call.operation):
         quote = Quote(Decimal(0), "not_billed")
-    elif call.tokens is None and any(attempt.tokens is not None for attempt in attempts):
+    elif call.tokens is None and any(attempt.tokens is not None for attempt in attempts) and not _answered(call):
         quote = _sum(attempts)
     else:
+        latency_seconds = attempts[-1].latency_seconds if _answered(call) else call.latency_seconds
         quote = price_tokens(
             call.tokens,
             provider=call.provider,
             model=call.served_model or call.requested_model,
             at=call.at,
             service_tier=call.service_tier,
-            latency_seconds=call.latency_seconds,
+            latency_seconds=latency_seconds,
             operation=call.operation,
             amounts=call.amounts,
             table=table,
         )
+        if _answered(call) and quote.cost_usd is not None:
+            quote = _plus(quote, _sum(attempts[:-1]))
     return msgspec.structs.replace(
         call, cost_usd=_text(quote.cost_usd), cost_reason=quote.reason, price_version=quote.version, attempts=attempts
     )
@@ -316,6 +320,18 @@ def _priced_attempt(attempt: Attempt, call: Call, table: PriceTable | None) -> A
         table=table,
     )
     return msgspec.structs.replace(attempt, cost_usd=_text(quote.cost_usd), cost_reason=quote.reason)
+
+
+def _answered(call: Call) -> bool:
+    """Whether the call went along a route, whose last attempt is the answer."""
+    last = call.attempts[-1] if call.attempts else None
+    return last is not None and bool(last.target) and last.status != "error" and last.tokens == call.tokens
+
+
+def _plus(quote: Quote, spent: Quote) -> Quote:
+    if quote.cost_usd is None or spent.cost_usd is None:
+        return Quote(None, spent.reason, quote.version)
+    return quote._replace(cost_usd=quote.cost_usd + spent.cost_usd)
 
 
 def _sum(attempts: list[Attempt]) -> Quote:
