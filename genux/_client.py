@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from genux import _registry, tokens
-from genux._context import Scope, Unit, current_call, current_feature, current_forced, current_unit
-from genux._decide import Decider, parse_forced
+from genux._context import Scope, Unit, current_call, current_feature, current_unit
+from genux._decide import Decider
 from genux._delivery import Delivery
 from genux._events import Emitter, checked_text
+from genux._forcing import forcing
 from genux._guard import Guard, answering, guarded, nothing
 from genux._options import resolve
 from genux._outbox import Outbox
@@ -319,20 +320,8 @@ class Client:
             plain: whether unsigned text counts: only while developing, since anyone can write it into an address.
                 `strict`, and with it `GENUX_DEBUG=1`, unless said otherwise.
         """
-        forced = current_forced.get()
-        try:
-            if tokens.is_token(text):
-                keys = (*self._snapshots.compiled.token_keys, self._process_key)
-                forced = {**forced, **tokens.read_force(keys, text, overrides.now())}
-            elif self._guard.strict if plain is None else plain:
-                forced = {**forced, **parse_forced(text)}
-            else:
-                raise UsageError("unsigned_force", "unsigned variants are forced only while developing")
-        except TokenError as error:
-            self._guard.failed("forcing", UsageError(f"token_{error.code}", str(error)))
-        except Exception as error:  # noqa: BLE001 whatever a visitor wrote into an address
-            self._guard.failed("forcing", error)
-        return Scope(current_forced, forced)
+        keys = (*self._snapshots.compiled.token_keys, self._process_key)
+        return forcing(text, keys, self._guard, plain=self._guard.strict if plain is None else plain)
 
     def ready(self, timeout: float = 5.0) -> bool:
         """Wait until there is a snapshot to assign from; False when the time was up first. Timeout in seconds."""

@@ -10,12 +10,13 @@ from genux.assignment import NO_ATTRIBUTES
 if TYPE_CHECKING:
     from genux.wire import AssignmentRef
 
-__all__ = ["Scope", "Unit", "carry", "current_call", "current_feature", "current_unit"]
+__all__ = ["Scope", "Unit", "carry", "current_call", "current_feature", "current_forced", "current_unit"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _NO_UNITS: dict[str, str] = {}
+_NOTHING_FORCED: Mapping[str, str] = {}
 
 
 class Unit:
@@ -73,6 +74,7 @@ class Unit:
 current_unit: ContextVar[Unit | None] = ContextVar("genux_unit", default=None)
 current_call: ContextVar[tuple[Unit | None, str] | None] = ContextVar("genux_call", default=None)
 current_feature: ContextVar[str] = ContextVar("genux_feature", default="")
+current_forced: ContextVar[Mapping[str, str]] = ContextVar("genux_forced", default=_NOTHING_FORCED)
 
 
 class Scope(Generic[T]):
@@ -105,15 +107,21 @@ class Scope(Generic[T]):
 
 
 def carry(function: Callable[P, T]) -> Callable[P, T]:
-    """Take the current unit, feature and call along to another thread.
+    """Take the current unit, feature, call and forced variants along to another thread.
 
     A thread pool's workers inherit no context: `pool.submit(genux.carry(work), article)`. The result may be called from
     many threads at once, and any number of times.
     """
     unit, feature, call = current_unit.get(), current_feature.get(), current_call.get()
+    forced = current_forced.get()
 
     def carried(*args: P.args, **kwargs: P.kwargs) -> T:
-        with Scope(current_unit, unit), Scope(current_feature, feature), Scope(current_call, call):
+        with (
+            Scope(current_unit, unit),
+            Scope(current_feature, feature),
+            Scope(current_call, call),
+            Scope(current_forced, forced),
+        ):
             return function(*args, **kwargs)
 
     return carried

@@ -1,6 +1,8 @@
 """Which variant the current unit gets: the context, the overrides and the pure function put together."""
 
-from genux._context import Unit, current_unit
+from collections.abc import Mapping
+
+from genux._context import Unit, current_forced, current_unit
 from genux._guard import Guard
 from genux._overrides import overrides
 from genux._snapshot import SnapshotStore
@@ -16,7 +18,7 @@ class Decider:
 
     Args:
         snapshots: what is assigned from.
-        guard: where undecided variants are counted and said.
+        guard: where answers that are no assignment are counted, and undecided ones said.
         forced: experiment -> variant, for every unit.
         first_wait_seconds: how long the first decision may wait for the very first snapshot.
     """
@@ -47,16 +49,27 @@ class Decider:
         if unit is None or not unit_id:
             assignment = control(compiled, key, "NO_UNIT")
         else:
-            assignment = self._forced_variant(compiled, key) or assign(compiled, key, unit_id, unit.attributes)
-        if assignment.reason in _UNDECIDED:
-            self._guard.answered_control(assignment.reason)
-            self._guard.say_once(f"{assignment.reason}:{key}", f"`{key}` answers control: {assignment.reason}")
+            forced_here = current_forced.get()
+            forced = None
+            if forced_here or self._forced or overrides.forced:
+                forced = self._forced_variant(compiled, key, forced_here)
+            assignment = forced or assign(compiled, key, unit_id, unit.attributes)
+        if assignment.reason != "ASSIGNED":
+            self._note(key, assignment)
         return assignment, unit, unit_id
 
-    def _forced_variant(self, compiled: CompiledSnapshot, key: str) -> Assignment | None:
-        if not (overrides.forced or self._forced):
-            return None
-        variant = overrides.forced.get(key) or self._forced.get(key)
+    def _note(self, key: str, assignment: Assignment) -> None:
+        reason = assignment.reason
+        if reason == "FORCED":
+            return
+        self._guard.answered_control(reason)
+        if reason in _UNDECIDED:
+            self._guard.say_once(f"{reason}:{key}", f"`{key}` answers control: {reason}")
+
+    def _forced_variant(
+        self, compiled: CompiledSnapshot, key: str, forced_here: Mapping[str, str]
+    ) -> Assignment | None:
+        variant = overrides.forced.get(key) or forced_here.get(key) or self._forced.get(key)
         if variant is None:
             return None
         forced = force(compiled, key, variant)

@@ -51,10 +51,10 @@ class UsageError(GenuxError):
 
 
 class TokenError(GenuxError):
-    """A resume token was refused.
+    """A token was refused.
 
     Attributes:
-        code: `malformed`, `bad_signature`, `unknown_key` or `expired`.
+        code: `malformed`, `bad_signature`, `unknown_key`, `expired` or `wrong_kind`.
     """
 
     def __init__(self, code: str, message: str) -> None:

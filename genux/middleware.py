@@ -7,6 +7,9 @@ app = genux.middleware.AsgiUnit(app, lambda scope: scope.get("session", {}).get(
 
 The unit holds for streamed answers too. A request whose visitor is not known, or whose visitor cannot be told because
 the given function raised, is served without a unit.
+
+For quality assurance, `?genux_force=` in the address forces variants for that one request: a token from
+`Client.force_token`, or `experiment:variant` while developing.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
@@ -18,6 +21,8 @@ from genux._client import Client
 from genux._registry import default_client
 
 __all__ = ["AsgiUnit", "WsgiUnit"]
+
+_PARAMETER = "genux_force"
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -34,6 +39,7 @@ class WsgiUnit:
         attributes_of: tells what targeting looks at.
         kind: what the unit is.
         client: the default one when None, looked up per request.
+        plain_force: whether `?genux_force=experiment:variant` counts without a signature; `GENUX_DEBUG=1` when None.
     """
 
     def __init__(
@@ -44,18 +50,22 @@ class WsgiUnit:
         attributes_of: Callable[[Environ], dict[str, Any]] | None = None,
         kind: str = "user",
         client: Client | None = None,
+        plain_force: bool | None = None,
     ) -> None:
         self._app = app
         self._unit_of = unit_of
         self._attributes_of = attributes_of
         self._kind = kind
         self._client = client
+        self._plain_force = plain_force
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve one request."""
         scope = scope_of(environ, self._unit_of, self._attributes_of, self._kind, self._client)
+        forced = _forced_of(environ.get("QUERY_STRING", ""), self._client, plain=self._plain_force)
         context = copy_context()
         context.run(scope.__enter__)
+        context.run(forced.__enter__)
         parts = context.run(self._app, environ, start_response)
         file_wrapper = environ.get("wsgi.file_wrapper")
         if isinstance(file_wrapper, type) and isinstance(parts, file_wrapper):
@@ -74,12 +84,14 @@ class AsgiUnit:
         attributes_of: Callable[[AsgiScope], dict[str, Any]] | None = None,
         kind: str = "user",
         client: Client | None = None,
+        plain_force: bool | None = None,
     ) -> None:
         self._app = app
         self._unit_of = unit_of
         self._attributes_of = attributes_of
         self._kind = kind
         self._client = client
+        self._plain_force = plain_force
 
     async def __call__(
         self, scope: AsgiScope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
@@ -88,7 +100,11 @@ class AsgiUnit:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        with scope_of(scope, self._unit_of, self._attributes_of, self._kind, self._client):
+        query = scope.get("query_string", b"").decode("latin-1")
+        with (
+            scope_of(scope, self._unit_of, self._attributes_of, self._kind, self._client),
+            _forced_of(query, self._client, plain=self._plain_force),
+        ):
             await self._app(scope, receive, send)
 
 
@@ -129,3 +145,16 @@ def scope_of(
     except Exception as error:  # noqa: BLE001 the host's function failed; the host's request goes on
         client.note("unit_of", error)
         return nullcontext()
+
+
+def _forced_of(query: str, client: Client | None, *, plain: bool | None) -> AbstractContextManager[None]:
+    """The variants that the address forces, to be entered."""
+    if _PARAMETER not in query:
+        return nullcontext()
+    from urllib.parse import parse_qs
+
+    try:
+        texts = parse_qs(query).get(_PARAMETER)
+    except ValueError:  # more fields than the parser takes
+        return nullcontext()
+    return (client or default_client()).forcing(texts[-1], plain=plain) if texts else nullcontext()

@@ -93,7 +93,7 @@ PUBLIC = {
         "in_process_service",
         "recording",
     ],
-    "genux.tokens": ["Reference", "mint", "read"],
+    "genux.tokens": ["Reference", "is_token", "mint", "mint_force", "read", "read_force"],
 }
 
 
