@@ -229,3 +229,20 @@ def test_without_tracing_there_are_no_spans(start_sentry, lifecycle, envelopes, 
     create(llm)
     assert envelopes.spans == []
     assert genux.status().failures == {}
+
+
+@pytest.mark.parametrize("call", [create, streamed], ids=lambda call: call.__name__)
+def test_a_call_along_a_route_is_one_span_however_many_attempts_it_took(call, traced, envelopes, gx, model_url):
+    route = gx.route("summaries", [genux.Target(model="no-such-model"), genux.Target(model="gpt-5-mini")])
+    with (
+        openai.OpenAI(base_url=f"{model_url}/v1", api_key="k") as client,
+        testing.recording() as seen,
+        traced(),
+    ):
+        call(gx.wrap(client, route=route))
+    record = only(seen.calls)
+    data = only(envelopes.generations)["data"]
+    assert len(record.attempts) == data["genux.attempts"] == 2
+    assert data["genux.fallback"] is record.fallback is True
+    assert data["gen_ai.response.model"] == record.served_model
+    assert data["gen_ai.usage.input_tokens"] == record.tokens.input > 0
