@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict, deque
 from typing import Any
 
-__all__ = ["Entry", "Ledger"]
+__all__ = ["Entry", "Ledger", "hashed"]
 
 _MAX_ENTRIES = 100_000
 _MAX_PREFIXES = 50_000
@@ -38,6 +38,11 @@ class Entry:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "dice"}
 
 
+def hashed(key: str) -> str:
+    """How the ledger names an API key; empty for none."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16] if key else ""
+
+
 class Ledger:
     """The requests in order of arrival, and the prompt prefixes that count as cached. Safe across threads."""
 
@@ -54,7 +59,7 @@ class Ledger:
             entry = Entry(
                 number=self._count,
                 at=time.time(),
-                key=hashlib.sha256(key.encode()).hexdigest()[:16] if key else "",
+                key=hashed(key),
                 operation=operation,
                 model=model,
                 dice=random.Random(f"{seed}:{self._count}"),  # noqa: S311 - reproducible on purpose, guards nothing

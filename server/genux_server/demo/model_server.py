@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import OK
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from flask import Flask, Response, abort, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from genux_server.demo._ledger import Entry, Ledger
+from genux_server.demo._ledger import Entry, Ledger, hashed
 from genux_server.demo._shapes import (
     Event,
     Generation,
@@ -33,7 +34,7 @@ from genux_server.demo.prompts import read_prompt, respond
 from genux_server.demo.structured import filled
 from genux_server.demo.summariser import embed
 
-__all__ = ["ModelServerConfig", "ModelSpeed", "create_model_app", "serve_in_thread"]
+__all__ = ["Fault", "ModelServerConfig", "ModelSpeed", "create_model_app", "serve_in_thread"]
 
 _FINGERPRINT = "genux-local-stand-in"
 _DEFAULT_DIMENSIONS = 1_536
@@ -60,6 +61,26 @@ _MODELS = {
 }
 
 
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What goes wrong for the requests of one key, of one model, or of one key with one model.
+
+    Attributes:
+        key: API key; empty is any.
+        model: empty is any.
+        share: of the requests, in [0, 1].
+        status: HTTP status; 200 for an error inside the body of a stream, before its first token.
+        code: OpenAI's error code, such as `insufficient_quota`.
+        retry_after_seconds: what the client is told to wait; 0 says nothing.
+    """
+
+    key: str = ""
+    model: str = ""
+    share: float = 1.0
+    status: int = 500
+    code: str = "server_error"
+    retry_after_seconds: float = 0.0
+
+
 class ModelServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the stand-in does.
 
@@ -73,6 +94,7 @@ class ModelServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         retry_after_seconds: what a 429 tells the client to wait.
         requests_per_minute: bound per API key; 0 is none.
         down: answer 503 to everything.
+        faults: for some keys and models; the first that meets a request is its fate.
     """
 
     models: dict[str, ModelSpeed] = msgspec.field(default_factory=lambda: dict(_MODELS))
@@ -84,6 +106,7 @@ class ModelServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     retry_after_seconds: float = 1.0
     requests_per_minute: int = 0
     down: bool = False
+    faults: list[Fault] = msgspec.field(default_factory=list)
 
 
 class _RefusalError(Exception):
@@ -120,6 +143,13 @@ class _Server:
         limit = config.requests_per_minute
         if limit and self.ledger.requests_of(entry.key, since=entry.at - 60.0) > limit:
             raise self._too_many("Rate limit reached for requests.", config)
+        for fault in config.faults:
+            if (fault.key and hashed(fault.key) != entry.key) or fault.model not in ("", entry.model):
+                continue
+            if entry.dice.random() < fault.share:
+                raise _RefusalError(
+                    fault.status, fault.code, "As configured.", code=fault.code, retry_after=fault.retry_after_seconds
+                )
         fate = entry.dice.random()
         if fate < config.rate_limit_share:
             raise self._too_many("Rate limit reached by chance, as configured.", config)
@@ -166,6 +196,9 @@ def create_model_app(config: ModelServerConfig | None = None) -> Flask:
     @app.errorhandler(_RefusalError)
     def refused(error: _RefusalError) -> Response:
         g.entry.status = error.status
+        if error.status == OK:
+            event = {"type": "error", **error_body(str(error), error.kind, error.code)}
+            return Response(b"data: " + msgspec.json.encode(event) + b"\n\n", mimetype="text/event-stream")
         reply = _json(error_body(str(error), error.kind, error.code), error.status)
         if error.retry_after:
             reply.headers["retry-after"] = f"{error.retry_after:g}"
@@ -253,6 +286,7 @@ def _control(server: _Server) -> Response:
             "retry_after_seconds",
             "requests_per_minute",
             "down",
+            "faults",
         }
         if not isinstance(changes, dict) or not changes.keys() <= known:
             return _json(
