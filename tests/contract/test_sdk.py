@@ -77,6 +77,9 @@ PUBLIC = {
         "TransportError",
         "UsageError",
     ],
+    "genux.integrations.flask": ["init_app"],
+    "genux.integrations.pytest": ["genux_clock", "genux_force", "genux_recording", "genux_service"],
+    "genux.integrations.sentry": ["GenuxIntegration"],
     "genux.middleware": ["AsgiUnit", "WsgiUnit"],
     "genux.observers": ["CallStarted", "Exposed", "Observer", "observe"],
     "genux.testing": [
