@@ -1,19 +1,19 @@
-"""The calibration table of docs/statistics.md: `make calibrate`, or `python benchmarks/calibration.py [SCALE]`.
+"""The calibration table of docs/statistics.md: `make calibrate`, or `python benchmarks/calibration.py`.
 
 First the chance of a false winner when an A/A test is looked at 200 times, by genux's methods and by peers' formulas
-written out from their documentation; then the simulations of tests/calibration/stats_extended. SCALE multiplies the
-number of runs.
+written out from their documentation; then the simulations of tests/calibration/stats_extended. Its argument, the
+scale, multiplies the number of runs; `--json PATH` keeps the first table.
 """
 
 import datetime as dt
 import math
 import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from _report import SEED, Report, parser
 
 from genux_server.stats.groupseq import boundaries
 from genux_server.stats.sequential import multiplier, tuning, tuning_approximate
@@ -21,7 +21,6 @@ from genux_server.stats.sequential import multiplier, tuning, tuning_approximate
 Floats = npt.NDArray[np.float64]
 Population = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
-SEED = 20261122
 ALPHA = 0.05
 LOOKS = np.unique(np.geomspace(100, 20_000, 200).astype(int))
 EXTENDED = Path(__file__).parents[1] / "tests/calibration/stats_extended/test_simulated_errors.py"
@@ -82,9 +81,12 @@ def false_winners(population: Population, runs: int, seed: int) -> dict[str, flo
     return {name: count / (runs // chunk * chunk) for name, count in caught.items()}
 
 
-def main(scale: float) -> None:
-    """Prints both tables."""
-    runs = max(50, int(1000 * scale))
+def main() -> None:
+    """Prints both tables; the first also goes into the JSON."""
+    arguments = parser(__doc__)
+    arguments.add_argument("scale", nargs="?", type=float, default=1.0)
+    asked = arguments.parse_args()
+    runs = max(50, int(1000 * asked.scale))
     results = {name: false_winners(population, runs, SEED) for name, population in POPULATIONS.items()}
     limit = ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / runs)
     print(f"False winners (%) in A/A tests, {LOOKS.size} looks from 100 to 20,000 units per arm, nominal 5 %.")
@@ -93,8 +95,14 @@ def main(scale: float) -> None:
     for rule in next(iter(results.values())):
         print(f"| {rule} | " + " | ".join(f"{100 * result[rule]:.1f}" for result in results.values()) + " |")
     print()
-    runpy.run_path(str(EXTENDED))["main"](scale)
+    report = Report(__file__)
+    report.tables["share of A/A tests with a false winner"] = [
+        {"rule": rule, **{name: result[rule] for name, result in results.items()}}
+        for rule in next(iter(results.values()))
+    ]
+    report.save(asked.json, runs=runs, looks=LOOKS.size)
+    runpy.run_path(str(EXTENDED))["main"](asked.scale)
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)
+    main()

@@ -1,15 +1,15 @@
 """From the inbox's JSON to the lake, beside a raw Delta append of the same rows already decoded.
 
-python benchmarks/inbox_to_lake.py [events in a chunk]
+python benchmarks/inbox_to_lake.py [events in a chunk] [--json PATH]
 """
 
 import datetime as dt
-import sys
 import tempfile
 import time
 import uuid
 
 import msgspec
+from _report import Report, parser, spread
 from deltalake import WriterProperties, write_deltalake
 
 from genux import wire
@@ -67,7 +67,10 @@ def chunk_of(n_events: int) -> list[IngestedBatch]:
 
 
 def main() -> None:
-    n_events = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
+    arguments = parser(__doc__)
+    arguments.add_argument("events", nargs="?", type=int, default=50_000, help="in a chunk")
+    asked = arguments.parse_args()
+    n_events = asked.events
     batches = chunk_of(n_events)
     decoded = arrow_tables(1, batches)
     lake_seconds, raw_seconds = [], []
@@ -87,11 +90,20 @@ def main() -> None:
                     writer_properties=WriterProperties(compression="ZSTD"),
                 )
             raw_seconds.append(time.perf_counter() - began)
-    lake_best, raw_best = min(lake_seconds[1:]), min(raw_seconds[1:])
-    print(
-        f"{n_events:,} events in batches of {BATCH}: inbox to lake {n_events / lake_best:,.0f} events/s, "
-        f"raw Delta append {n_events / raw_best:,.0f} rows/s; {raw_best / lake_best:.0%} of the raw append"
-    )
+    raw_best = min(raw_seconds[1:])
+    rows = [
+        {
+            "what": name,
+            **spread(seconds[1:]),
+            "rows/s": n_events / min(seconds[1:]),
+            "of raw": raw_best / min(seconds[1:]),
+        }
+        for name, seconds in (("inbox to lake", lake_seconds), ("raw Delta append", raw_seconds))
+    ]
+    report = Report(__file__)
+    columns = {"what": "", "rows/s": ",.0f", "of raw": ".0%", "median": ".3f", "q1": ".3f", "q3": ".3f"}
+    report.table(f"{n_events:,} events in batches of {BATCH}: best rows a second, and seconds a chunk", columns, rows)
+    report.save(asked.json, events=n_events)
 
 
 if __name__ == "__main__":

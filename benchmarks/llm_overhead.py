@@ -2,16 +2,18 @@
 # ruff: noqa: ANN001, ANN201, ANN202
 """CPU that `genux.llm.wrap` adds to a call and to a chunk of a stream, beside the bare client, over memory.
 
-Run: python benchmarks/llm_overhead.py [rounds]
+    python benchmarks/llm_overhead.py [--rounds 15] [--json PATH]
+
+Over sockets, and beside other libraries: llm_peers.py.
 """
 
 import asyncio
 import gc
 import json
-import sys
 import time
 
 import httpx2
+from _report import Report, parser
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionChunk
 
@@ -102,12 +104,15 @@ def watched_chunk_us(rounds):
     return added / CHUNKS
 
 
-def report(name, base, added, per=1):
-    print(f"{name:24} bare {base:9.1f} us   added {added / per:7.2f} us   ratio {1 + added / base:.3f}")
+def row(name, base, added, per=1):
+    return {"what": name, "bare us": base, "added us": added / per, "ratio": 1 + added / base}
 
 
 def main():
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    arguments = parser(__doc__)
+    arguments.add_argument("--rounds", type=int, default=15)
+    asked = arguments.parse_args()
+    rounds, rows = asked.rounds, []
     recorder = Recorder()
     bare, measured = sync_client(), wrap(sync_client(), recorder)
     gc.disable()
@@ -123,11 +128,11 @@ def main():
         return work
 
     base, added = compare(call(bare), call(measured), 60, rounds)
-    report("sync call", base, added)
+    rows.append(row("sync call", base, added))
     per_call = added
     base, added = compare(stream(bare), stream(measured), 8, rounds)
-    report(f"sync stream, {CHUNKS} chunks", base, added)
-    report("  of that per chunk", base / CHUNKS, (added - per_call) / CHUNKS)
+    rows.append(row(f"sync stream, {CHUNKS} chunks", base, added))
+    rows.append(row("  of that per chunk", base / CHUNKS, (added - per_call) / CHUNKS))
 
     with asyncio.Runner() as runner:
         bare_async, measured_async = async_client(), wrap(async_client(), recorder)
@@ -142,16 +147,19 @@ def main():
             return lambda: runner.run(work())
 
         base, added = compare(awaited(bare_async, False), awaited(measured_async, False), 40, rounds)
-        report("async call", base, added)
+        rows.append(row("async call", base, added))
         per_call = added
         base, added = compare(awaited(bare_async, True), awaited(measured_async, True), 6, rounds)
-        report("  async per chunk", base / CHUNKS, (added - per_call) / CHUNKS)
+        rows.append(row("  async per chunk", base / CHUNKS, (added - per_call) / CHUNKS))
 
-    print(f"looking at one chunk      {watched_chunk_us(rounds):.2f} us")
+    rows.append({"what": "looking at one chunk", "added us": watched_chunk_us(rounds)})
     gc.enable()
     finished = recorder.last
     price(finished)
-    print(f"price, model seen before  {cpu_us(lambda: price(finished), 5_000):.2f} us")
+    rows.append({"what": "price, model seen before", "added us": cpu_us(lambda: price(finished), 5_000)})
+    report = Report(__file__)
+    report.table("us of CPU", {"what": "", "bare us": ".1f", "added us": ".2f", "ratio": ".3f"}, rows)
+    report.save(asked.json, rounds=rounds)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long the engine takes for one experiment's facts, beside the same figures by hand-written DuckDB SQL.
 
-    python benchmarks/report_refresh.py [events ...]
+    python benchmarks/report_refresh.py [events ...] [--times 3] [--json PATH]
 
 Both read the same Parquet files and look for copies of events, find each unit's first exposure, leave units in two
 variants out, and give the moments of a proportion and of a capped mean with a covariate, by variant and day. The
@@ -8,7 +8,6 @@ hand-written query computes nothing else; the engine also counts the funnel, the
 are compared before the times are.
 """
 
-import argparse
 import datetime as dt
 import resource
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from _report import Report, parser
 
 from genux.specs import ExperimentSpec, Measure, MetricSpec, VariantSpec
 from genux_server.engine import compute_facts
@@ -125,6 +125,7 @@ def make_files(n_events: int, folder: Path) -> LakeFiles:
         for number, (name, source) in enumerate(_SOURCES.items()):
             rows = connection.sql(
                 f"SELECT *, 1 AS project_id, 1 AS environment_id, uuid()::VARCHAR AS event_id, 'user' AS unit_kind, "
+                f"'server' AS trust, "
                 f"({number}::BIGINT << 32) + row_number() OVER () AS seq FROM ({source.format(**sizes)})"
             ).to_arrow_reader(1_000_000)
             paths[name] = str(folder / f"{name}.parquet")
@@ -177,23 +178,39 @@ def timed(work: Callable[[LakeFiles], Any], files: LakeFiles) -> tuple[float, fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("events", nargs="*", type=int, default=[1_000_000])
-    parser.add_argument("--times", type=int, default=3, help="runs of each; the quickest counts")
-    arguments = parser.parse_args()
-    for n_events in arguments.events:
+    arguments = parser(__doc__)
+    arguments.add_argument("events", nargs="*", type=int, default=[1_000_000])
+    arguments.add_argument("--times", type=int, default=3, help="runs of each; the quickest counts")
+    asked = arguments.parse_args()
+    rows = []
+    for n_events in asked.events:
         with tempfile.TemporaryDirectory() as folder:
             files = make_files(n_events, Path(folder))
             # In turns, so that whatever else the machine does meets both.
-            runs = [(timed(by_engine, files), timed(by_hand, files)) for _ in range(arguments.times)]
+            runs = [(timed(by_engine, files), timed(by_hand, files)) for _ in range(asked.times)]
             engine, engine_cpu, facts = min((run[0] for run in runs), key=lambda run: run[0])
-            hand, hand_cpu, rows = min((run[1] for run in runs), key=lambda run: run[0])
-            same_figures(facts, rows)
+            hand, hand_cpu, by_query = min((run[1] for run in runs), key=lambda run: run[0])
+            same_figures(facts, by_query)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(
-            f"{n_events:>12,} events: engine {engine:6.2f} s ({engine_cpu:.2f} s of processor), by hand {hand:6.2f} s "
-            f"({hand_cpu:.2f} s); ratio {engine / hand:.2f} ({engine_cpu / hand_cpu:.2f}); peak memory {peak:.1f} GB"
+        rows.append(
+            {
+                "what": f"{n_events:,} events",
+                "engine s": engine,
+                "by hand s": hand,
+                "ratio": engine / hand,
+                "engine CPU s": engine_cpu,
+                "by hand CPU s": hand_cpu,
+                "CPU ratio": engine_cpu / hand_cpu,
+                "peak GB": peak,
+                "all engine s": [run[0][0] for run in runs],
+                "all by hand s": [run[1][0] for run in runs],
+            }
         )
+    report = Report(__file__)
+    figures = ("engine s", "by hand s", "ratio", "engine CPU s", "by hand CPU s", "CPU ratio")
+    columns = {"what": "", **dict.fromkeys(figures, ".2f"), "peak GB": ".1f"}
+    report.table(f"one experiment's facts, the quickest of {asked.times}", columns, rows)
+    report.save(asked.json, times=asked.times)
 
 
 if __name__ == "__main__":

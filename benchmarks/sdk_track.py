@@ -1,6 +1,6 @@
 """What a durable `track` costs its caller, beside the floor: the same line encoded and written with `os.write`.
 
-    python benchmarks/sdk_track.py
+    python benchmarks/sdk_track.py [--json PATH]
 
 The service is a socket that nobody answers, so that shipping is not measured; figures are of one thread.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from _report import Report, parser
 
 import genux
 from genux.wire import Track
@@ -34,7 +35,9 @@ def timed(function: Callable[[], object]) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    asked = parser(__doc__).parse_args()
+    # A client that may not wait at its end may still write while the folder goes.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         encode = msgspec.json.Encoder().encode
         event = Track(
             event_id="0" * 36,
@@ -52,9 +55,16 @@ def main() -> None:
         kept = gx.status()
         assert kept.accepted == N_EVENTS + 1, kept
         gx.close()
-    print(f"{'':32}{'mean us':>9}{'p50':>8}{'p99':>8}{'x floor (p50)':>15}")
-    for name, (mean, median, tail) in (("encode + os.write", floor), ("Client.track, durable", cost)):
-        print(f"{name:32}{mean:9.2f}{median:8.2f}{tail:8.2f}{median / floor[1]:15.2f}")
+    report = Report(__file__)
+    report.table(
+        f"us for one event, {N_EVENTS:,} events",
+        {"what": "", "mean": ".2f", "p50": ".2f", "p99": ".2f", "x floor (p50)": ".2f"},
+        [
+            {"what": name, "mean": mean, "p50": median, "p99": tail, "x floor (p50)": median / floor[1]}
+            for name, (mean, median, tail) in (("encode + os.write", floor), ("Client.track, durable", cost))
+        ],
+    )
+    report.save(asked.json, events=N_EVENTS)
 
 
 if __name__ == "__main__":
