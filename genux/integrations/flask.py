@@ -25,6 +25,7 @@ def init_app(
     attributes_of: Callable[[], dict[str, Any]] | None = None,
     kind: str = "user",
     client: Client | None = None,
+    plain_force: bool | None = None,
 ) -> None:
     """Run the app's requests for a unit, from its next `before_request` function to the last part of a streamed answer.
 
@@ -35,6 +36,7 @@ def init_app(
         attributes_of: tells what targeting looks at.
         kind: what the unit is.
         client: the default one when None, looked up per request.
+        plain_force: as for `WsgiUnit`.
     """
     attributes = None if attributes_of is None else _of_any_request(attributes_of)
 
@@ -43,7 +45,8 @@ def init_app(
         scope_of(None, lambda _request: unit_of(), attributes, kind, client).__enter__()
 
     app.before_request(enter)
-    app.wsgi_app = WsgiUnit(app.wsgi_app, lambda _environ: None)  # type: ignore[method-assign]  # as Flask documents it
+    measured = WsgiUnit(app.wsgi_app, lambda _environ: None, client=client, plain_force=plain_force)
+    app.wsgi_app = measured  # type: ignore[method-assign]  # as Flask documents it
 
 
 def _of_any_request(function: Callable[[], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:

@@ -342,6 +342,19 @@ def test_attributes_are_what_targeting_looks_at(app):
     assert seen.exposures[0].attributes == {"agent": "Lynx"}
 
 
+def test_an_address_forces_variants_for_the_visitor_of_the_session():
+    gx = genux.Client()
+    app = flask.Flask("host")
+    app.get("/")(lambda: genux.variant("ai-entry").key)
+    init_app(app, lambda: "ada", client=gx, plain_force=True)
+    browser = app.test_client()
+    with testing.recording() as seen:
+        assert browser.get("/?genux_force=ai-entry:summary").text == "summary"
+        assert browser.get("/").text == "control"
+    assert [(event.unit_id, event.variant, event.forced) for event in seen.exposures] == [("ada", "summary", True)]
+    gx.close()
+
+
 def test_a_request_whose_visitor_cannot_be_told_is_served_all_the_same():
     app = flask.Flask("host")
     app.get("/")(lambda: "served")
