@@ -4,7 +4,7 @@ from flask import Flask, Response, request
 from flask_wtf.csrf import CSRFProtect  # type: ignore[import-untyped]  # it publishes no types
 from werkzeug.exceptions import HTTPException
 
-from genux_server.api import create_api, on_http_error
+from genux_server.api import create_api, observe, on_http_error
 from genux_server.config import Config
 from genux_server.service import bootstrap
 from genux_server.service.sentry import watch_errors
@@ -38,6 +38,7 @@ def create_app(config: Config | None = None) -> Flask:
         WTF_CSRF_SSL_STRICT=config.secure_cookies,
     )
     watch_errors(config)
+    observe(app)
     csrf = CSRFProtect(app)
     api = create_api()
     csrf.exempt(api)  # a bearer key is no ambient authority: a foreign page cannot make a browser send it

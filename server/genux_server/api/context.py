@@ -36,6 +36,7 @@ def principal(*kinds: KeyKind) -> Principal:
     if kinds:
         keys.require(found, *kinds)
     g.snapshot_version = found.snapshot_version
+    g.actor = found.scope.actor
     return found
 
 

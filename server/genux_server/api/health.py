@@ -20,5 +20,8 @@ def get_healthz() -> Response:
 
 
 def get_readyz() -> Response:
-    """Both databases answer and the inbox takes writes. A missing worker is told, and refuses nobody."""
-    return json_response(health.check(services().store))
+    """Both databases answer and the inbox takes writes, or 503.
+
+    What is wrong behind them is told, and refuses nobody: events are safe in the inbox.
+    """
+    return json_response(health.check(services().store, services().config))

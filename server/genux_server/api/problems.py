@@ -1,5 +1,7 @@
 """Errors as RFC 9457 problem documents."""
 
+import logging
+
 import msgspec
 from flask import Response, request
 from werkzeug.exceptions import HTTPException
@@ -11,6 +13,8 @@ from genux_server.store import StorageError
 __all__ = ["on_http_error", "on_service_error", "on_storage_error", "problem"]
 
 RETRY_AFTER_SECONDS = 5
+
+_log = logging.getLogger(__name__)
 
 
 def problem(code: str, detail: str, status: int) -> Response:
@@ -32,7 +36,7 @@ def on_service_error(error: ServiceError) -> Response:
 
 def on_storage_error(error: StorageError) -> Response:
     """Nothing was kept. A sender of events is told so in its own words."""
-    del error  # it names tables and files; the log has it
+    _log.error("the database failed: %s", error)  # the answer does not say so much: it names tables and files
     if request.endpoint == "api.post_events":
         response = Response(msgspec.json.encode(BatchReply(status="retry")), status=503, mimetype="application/json")
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)

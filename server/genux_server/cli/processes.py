@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -17,12 +18,20 @@ from collections.abc import Callable, Generator
 from flask import Flask
 
 from genux.errors import ConfigError
-from genux_server.app import create_app
 from genux_server.config import Config
 
-__all__ = ["free_port", "run_web", "stop_with_parent", "supervised_worker", "wait_for_port", "web_app"]
+__all__ = [
+    "free_port",
+    "run_web",
+    "shared_telemetry",
+    "stop_with_parent",
+    "supervised_worker",
+    "wait_for_port",
+    "web_app",
+]
 
 PARENT_VARIABLE = "GENUX_PARENT_PID"
+TELEMETRY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _LOOK_EVERY_SECONDS = 0.2
 _PORT_PATIENCE_SECONDS = 5.0
@@ -60,11 +69,27 @@ def wait_for_port(host: str, port: int) -> None:
         time.sleep(_LOOK_EVERY_SECONDS)
 
 
+@contextlib.contextmanager
+def shared_telemetry() -> Generator[None]:
+    """One directory where the web processes and the worker count together; an operator's own is left as it is.
+
+    prometheus_client reads its name when it is imported, so this comes before anything that imports it.
+    """
+    if os.environ.get(TELEMETRY_VARIABLE):
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="genux-telemetry-") as folder:
+        os.environ[TELEMETRY_VARIABLE] = folder
+        yield
+
+
 def run_web(config: Config) -> None:
     """Answer HTTP until SIGTERM or SIGINT; requests under way are finished."""
     from granian import Granian
     from granian.constants import Interfaces
     from granian.log import LogLevels
+
+    from genux_server.service import logs
 
     os.environ.update(config.to_env())
     os.environ[PARENT_VARIABLE] = str(os.getpid())
@@ -80,11 +105,14 @@ def run_web(config: Config) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=_STOP_PATIENCE_SECONDS,
         log_level=LogLevels.warning,
+        log_dictconfig=logs.settings(config),
     ).serve()
 
 
 def web_app() -> Flask:
     """The application of one web process, called by granian in that process."""
+    from genux_server.app import create_app
+
     stop_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     return create_app()
 

@@ -1,13 +1,12 @@
 """`genux serve`, `worker`, `migrate` and `keys`: the service, and what an operator does to it."""
 
 import json
-import logging
 import os
 import secrets
 import signal
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,9 +39,11 @@ def serve(
     *, host: str | None, port: int | None, data: Path | None, no_worker: bool, print_keys_json: Path | None
 ) -> None:
     """Run the service: web, worker, SQLite and lake under one directory, until Ctrl-C."""
-    from genux_server.cli.processes import free_port, run_web, supervised_worker, wait_for_port
+    from genux_server.cli.processes import free_port, run_web, shared_telemetry, supervised_worker, wait_for_port
+    from genux_server.service import logs
 
     config = Config.from_env(host=host, port=port, data=data)
+    logs.configure(config)
     config = replace(config, port=config.port or free_port(config.host), data=config.data.absolute())
     wait_for_port(config.host, config.port)
     with _opened(config) as store:
@@ -51,11 +52,12 @@ def serve(
         if print_keys_json is not None:
             _write_keys(store, config, made, print_keys_json)
     _print_welcome(config, made)
-    if no_worker:
-        run_web(config)
-    else:
-        with supervised_worker(config):
+    with shared_telemetry():
+        if no_worker:
             run_web(config)
+        else:
+            with supervised_worker(config):
+                run_web(config)
 
 
 @click.command()
@@ -63,18 +65,21 @@ def serve(
 def worker(*, data: Path | None) -> None:
     """Carry the inbox into the lake and keep reports fresh; one is active, others stand by."""
     from genux_server.cli.processes import stop_with_parent
+    from genux_server.service import exposition, logs
     from genux_server.service.sentry import watch_errors
     from genux_server.service.services import Services
     from genux_server.service.worker import Worker
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    config = Config.from_env(data=data)
+    logs.configure(config)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     stop_with_parent(stop.set)
-    services = Services(Config.from_env(data=data))
-    watch_errors(services.config)
-    Worker(services.store, services.lake, services.config).run(stop)
+    services = Services(config)
+    watch_errors(config)
+    with exposition.served(services) if config.worker_metrics_port else nullcontext():
+        Worker(services.store, services.lake, config, services.telemetry).run(stop)
     services.store.close()
 
 

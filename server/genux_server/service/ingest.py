@@ -13,8 +13,9 @@ from genux.wire import Batch, BatchReply
 from genux_server.config import Config
 from genux_server.service.body import inflate
 from genux_server.service.scope import Scope, utcnow
+from genux_server.service.telemetry import Telemetry
 from genux_server.service.verdicts import judge
-from genux_server.store import Store, inbox, losses
+from genux_server.store import StorageError, Store, inbox, losses
 
 __all__ = ["MAX_EVENTS", "Ingest", "RejectedEvent", "list_rejected"]
 
@@ -46,9 +47,11 @@ class Ingest:
     Args:
         store: where batches are kept.
         config: the inbox's budget.
+        telemetry: where batches and events are counted.
     """
 
-    def __init__(self, store: Store, config: Config) -> None:
+    def __init__(self, store: Store, config: Config, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
         self._store = store
         self._config = config
         self._per_thread = threading.local()
@@ -69,6 +72,23 @@ class Ingest:
                 its budget (`over_budget`, status 429).
             StorageError: nothing was kept; the same batch may be sent again.
         """
+        began = time.perf_counter()
+        result = "failed"
+        try:
+            reply = self._accept(scope, trust, body, encoding)
+            result = reply.status
+        except ServiceError as error:
+            result = error.code
+            raise
+        except StorageError:
+            result = "storage_unavailable"
+            raise
+        else:
+            return reply
+        finally:
+            self._telemetry.batch(result, len(body), time.perf_counter() - began)
+
+    def _accept(self, scope: Scope, trust: str, body: bytes, encoding: str) -> BatchReply:
         self._refuse_over_budget()
         batch = _read_envelope(inflate(body, encoding))
         received_at = utcnow()
@@ -118,7 +138,10 @@ class Ingest:
                     sdk=sdk,
                     received_at=received_at,
                 )
-        return BatchReply(status="ok" if is_new else "duplicate", accepted=len(accepted), rejected=rejected)
+        reply = BatchReply(status="ok" if is_new else "duplicate", accepted=len(accepted), rejected=rejected)
+        if is_new:
+            self._telemetry.kept(reply, trust, dropped)
+        return reply
 
     def _refuse_over_budget(self) -> None:
         """Push back before the disk is full. The count is up to a second old, which is a small overshoot."""

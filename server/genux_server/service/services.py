@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from genux_server.config import Config
 from genux_server.service.ingest import Ingest
+from genux_server.service.telemetry import Telemetry
 from genux_server.store import Store
 
 if TYPE_CHECKING:
@@ -28,7 +29,12 @@ class Services:
     @cached_property
     def ingest(self) -> Ingest:
         """The way into the inbox."""
-        return Ingest(self.store, self.config)
+        return Ingest(self.store, self.config, self.telemetry)
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        """The counters of this process."""
+        return Telemetry()
 
     @cached_property
     def lake(self) -> "Lake":

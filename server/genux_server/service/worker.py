@@ -21,7 +21,8 @@ from genux_server.lake import Lake
 from genux_server.model import IngestedBatch
 from genux_server.service import reports
 from genux_server.service.scope import Scope, utcnow
-from genux_server.store import StorageError, Store, experiments, inbox, lease
+from genux_server.service.telemetry import Telemetry
+from genux_server.store import StorageError, Store, experiments, inbox, lease, projects
 
 __all__ = ["LeaseLostError", "Worker"]
 
@@ -48,9 +49,12 @@ class Worker:
         store: inbox and control store.
         lake: where chunks go.
         config: how often.
+        telemetry: where its work is counted; its own, which nobody reads, when not given.
     """
 
-    def __init__(self, store: Store, lake: Lake, config: Config) -> None:
+    def __init__(self, store: Store, lake: Lake, config: Config, telemetry: Telemetry | None = None) -> None:
+        self._telemetry = telemetry or Telemetry()
+        self._environments: dict[int, tuple[str, str]] = {}
         self._store = store
         self._lake = lake
         self._config = config
@@ -72,6 +76,7 @@ class Worker:
                     self._is_active = False
                 except Exception:  # noqa: BLE001  # the lake, the engine and two databases stand behind it
                     _log.exception("the worker failed, and tries again")
+                    self._telemetry.failures.labels("step").inc()
                     pause = _BACK_OFF_SECONDS
             stop.wait(pause)
         heart.join()
@@ -95,6 +100,7 @@ class Worker:
         Raises:
             LeaseLostError: another worker is active.
         """
+        began = time.perf_counter()
         with self._store.inbox_writing() as connection:
             self._hold(connection)
             claimed = inbox.claim(connection, max_batches=MAX_CHUNK_BATCHES, max_bytes=MAX_CHUNK_BYTES)
@@ -102,25 +108,25 @@ class Worker:
             return False
         chunk, rows = claimed
         inflate = zstandard.ZstdDecompressor().decompress
-        versions = self._lake.append(
-            chunk,
-            [
-                IngestedBatch(
-                    project_id=row.project_id,
-                    environment_id=row.environment_id,
-                    batch_id=row.batch_id,
-                    received_at=row.received_at,
-                    trust=row.trust,
-                    sdk=row.sdk,
-                    events=inflate(row.body),
-                )
-                for row in rows
-            ],
-        )
+        batches = [
+            IngestedBatch(
+                project_id=row.project_id,
+                environment_id=row.environment_id,
+                batch_id=row.batch_id,
+                received_at=row.received_at,
+                trust=row.trust,
+                sdk=row.sdk,
+                events=inflate(row.body),
+            )
+            for row in rows
+        ]
+        versions = self._lake.append(chunk, batches)
         with self._store.inbox_writing() as connection:
             self._hold(connection)
             inbox.publish(connection, versions, utcnow())
         _log.debug("chunk %d is in the lake: %d batches", chunk, len(rows))
+        self._telemetry.chunk(len(rows), time.perf_counter() - began)
+        self._telemetry.calls.count(batches, self._names_of({row.environment_id for row in rows}))
         return True
 
     def refresh_reports(self) -> None:
@@ -137,10 +143,15 @@ class Worker:
                 environment_id=environment.id,
                 environment=environment.key,
             )
+            began_at = utcnow()
             try:
-                reports.refresh_due(self._store, self._lake, scope, row)
+                report = reports.refresh_due(self._store, self._lake, scope, row)
             except Exception:  # noqa: BLE001  # one experiment that cannot be computed must not keep the others waiting
                 _log.exception("the report of %s/%s/%s failed", project.key, environment.key, row.key)
+                self._telemetry.failures.labels("report").inc()
+            else:
+                if report is not None and report.generated_at >= began_at:  # else nothing had moved
+                    self._telemetry.report(time.monotonic() - now)
             self._reported_at[row.id] = time.monotonic()
             if self._is_due():
                 return
@@ -154,6 +165,13 @@ class Worker:
         age_seconds = (utcnow() - oldest_at).total_seconds()
         # A clock that was set back must not keep batches waiting.
         return not 0 <= age_seconds < self._config.archive_seconds
+
+    def _names_of(self, environment_ids: set[int]) -> dict[int, tuple[str, str]]:
+        if not environment_ids <= self._environments.keys():
+            with self._store.reading() as session:
+                found = projects.environments(session)
+            self._environments = {environment.id: (project.key, environment.key) for project, environment in found}
+        return self._environments
 
     def _keep_lease(self, stop: threading.Event) -> None:
         """Renews the lease beside the work, which may take longer than the lease lasts."""

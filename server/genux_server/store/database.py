@@ -11,6 +11,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from genux_server.store.inbox_tables import LakeState
+
 __all__ = ["StorageError", "Store"]
 
 BUSY_TIMEOUT_SECONDS = 10.0
@@ -68,6 +70,16 @@ class Store:
         with _translated(), self.inbox.connect() as connection:
             yield connection
 
+    def try_inbox_write(self) -> None:
+        """Change nothing, but take every step of a write up to its commit.
+
+        Raises:
+            StorageError: the inbox takes no writes.
+        """
+        with _translated(), _immediate(self.inbox).connect() as connection:
+            connection.execute(sa.update(LakeState).values(chunk=LakeState.chunk))
+            connection.rollback()
+
     @contextmanager
     def inbox_writing(self) -> Generator[sa.Connection]:
         """A connection to the inbox, committed at the end; it holds SQLite's one write lock from the start.
@@ -95,8 +107,15 @@ def _immediate(engine: sa.Engine) -> sa.Engine:
 
 def _engine(url: str, *, durable: bool) -> sa.Engine:
     if sa.make_url(url).get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=10, pool_timeout=BUSY_TIMEOUT_SECONDS)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+        return sa.create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=10,
+            pool_timeout=BUSY_TIMEOUT_SECONDS,
+            connect_args={"connect_timeout": int(BUSY_TIMEOUT_SECONDS)},  # a lost host would be waited for without end
+            hide_parameters=True,  # an error's text reaches the log, and parameters hold what people typed and sent
+        )
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, hide_parameters=True)
 
     def connect(dbapi_connection: sqlite3.Connection, _record: Any) -> None:
         dbapi_connection.isolation_level = None  # the driver's own BEGIN comes too late for DDL and for reads

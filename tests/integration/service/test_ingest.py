@@ -10,6 +10,7 @@ import sqlalchemy as sa
 import zstandard
 
 from genux_server.service.ingest import Ingest
+from genux_server.service.telemetry import Telemetry
 from genux_server.store import StorageError, inbox
 from genux_server.store.inbox_tables import DroppedCount, InboxBatch
 
@@ -136,7 +137,7 @@ def test_every_answer_names_the_snapshot(server, event, batch):
 
 
 def test_a_full_inbox_pushes_back_until_the_worker_has_caught_up(store, scope, service_config, worker, event, batch):
-    full = Ingest(store, replace(service_config, inbox_max_batches=1))
+    full = Ingest(store, replace(service_config, inbox_max_batches=1), Telemetry())
     body = json.dumps(batch([event()])).encode()
     full.accept(scope, "server", body)
     full._looked_at = -1e9

@@ -60,3 +60,53 @@ def test_without_a_database_url_the_inbox_has_a_file_of_its_own():
 def test_secrets_are_not_in_the_repr():
     shown = repr(Config(database_url="postgresql://u:hunter2@db/x", admin_password="hunter2", sentry_dsn="hunter2"))
     assert "hunter2" not in shown
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    def write(text):
+        path = tmp_path / "genux.toml"
+        path.write_text(text)
+        return {"GENUX_CONFIG": str(path)}
+
+    return write
+
+
+def test_a_file_sets_what_neither_variable_nor_option_does(config_file):
+    environ = config_file('data = "/srv/genux"\nport = 9000\nhost = "::1"\nlease_seconds = 10\nsecure_cookies = true\n')
+    config = Config.from_env(environ | {"GENUX_PORT": "9001"}, host="::2")
+    assert config == Config(data=Path("/srv/genux"), port=9001, host="::2", lease_seconds=10.0, secure_cookies=True)
+    assert isinstance(config.lease_seconds, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("port = 'many'", ["genux.toml: port", "whole number from 0 to 65535", "'many'"]),
+        ("port = 70000", ["genux.toml: port", "70000"]),
+        ("port = true", ["genux.toml: port", "True"]),
+        ("web_threads = 2.5", ["genux.toml: web_threads", "whole number", "2.5"]),
+        ("lease_seconds = -1", ["genux.toml: lease_seconds", "-1"]),
+        ("lease_seconds = inf", ["genux.toml: lease_seconds", "inf"]),
+        ("secure_cookies = 1", ["genux.toml: secure_cookies", "true or false"]),
+        ("host = 7", ["genux.toml: host", "text", "7"]),
+        ("log_format = 'xml'", ["genux.toml: log_format", "auto or text or json", "'xml'"]),
+        ("web_thread = 2", ["genux.toml: web_thread", "did you mean web_threads?"]),
+        ("zzz = 2", ["genux.toml: zzz", "no such setting"]),
+        ("port = ", ["genux.toml", "not TOML"]),
+    ],
+)
+def test_an_error_names_file_key_and_value(config_file, text, named):
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env(config_file(text))
+    assert [word for word in named if word not in str(caught.value)] == []
+
+
+def test_an_error_shows_no_secret(config_file):
+    with pytest.raises(ConfigError, match=r"genux\.toml: admin_password: must be text$"):
+        Config.from_env(config_file("admin_password = 31337"))
+
+
+def test_a_file_that_is_missing_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"gone\.toml.*No such file"):
+        Config.from_env({"GENUX_CONFIG": str(tmp_path / "gone.toml")})
