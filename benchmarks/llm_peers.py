@@ -1,4 +1,4 @@
-"""CPU that measuring adds to an OpenAI call and to a chunk of a stream: genux as its users have it, beside six others.
+"""CPU that measuring adds to an OpenAI call and to a chunk of a stream: genux as its users have it, beside six peers.
 
     python benchmarks/llm_peers.py [--rounds 10] [--processes 3] [--json PATH]
 
@@ -11,8 +11,8 @@ integration off, since the transactions cost too. What each keeps of prompts and
 `caller` is the CPU of the thread that calls, the least of all rounds less the same of a bare client in the same
 process; `process` adds what other threads and the flush take until everything is sent. Medians over the processes, and
 their range. Chunks carry what a stream costs beyond a call. The rows `bare` show what these ways of measuring make of
-no difference at all. `recorded` counts calls with a name of their own that reached the sink; litellm calls models and
-records nothing here.
+no difference at all. `recorded` counts calls with a name of their own that reached the sink; litellm calls models, also
+by a router with two keys as a route of genux has, and records nothing here.
 """
 
 import statistics
@@ -25,6 +25,7 @@ from _server import count_marks, running
 SCRIPT = FOLDER / "peers" / "llm.py"
 LIBRARIES = {  # in the script: environment, name
     "genux": ("genux", "genux, wrap"),
+    "genux_route": ("genux", "genux, wrap and a route of two keys"),
     "posthog": ("posthog", "posthog.ai.openai"),
     "langfuse": ("langfuse", "langfuse.openai"),
     "otel": ("otel", "OpenTelemetry"),
@@ -32,6 +33,7 @@ LIBRARIES = {  # in the script: environment, name
     "sentry": ("sentry", "Sentry"),
     "sentry_off": ("sentry", "Sentry, openai integration off"),
     "litellm": ("litellm", "litellm.completion"),
+    "litellm_router": ("litellm", "litellm.Router of two keys"),
     "bare": ("openai", "bare, in turns"),
     "bare_twice": ("openai", "bare, before and after"),
 }

@@ -42,7 +42,7 @@ def client(url, cls=OpenAI, **kwargs):
     return cls(api_key="key", base_url=f"{url}/v1", **kwargs)
 
 
-def genux(url):
+def genux(url, keys=()):
     import genux
 
     folder = Path(tempfile.mkdtemp())
@@ -56,7 +56,12 @@ def genux(url):
             gx.variant("ai-entry")
             yield
 
-    return Measured(gx.wrap(client(url)).chat.completions.create, lambda: gx.flush(20.0), around)
+    route = gx.route("summaries", [genux.Target(key=key) for key in keys]) if keys else None
+    return Measured(gx.wrap(client(url), route=route).chat.completions.create, lambda: gx.flush(20.0), around)
+
+
+def genux_route(url):
+    return genux(url, keys=("key-1", "key-2"))
 
 
 def posthog(url):
@@ -131,12 +136,21 @@ def litellm(url):
     return Measured(create, lambda: None)
 
 
+def litellm_router(url):
+    from litellm import Router
+
+    targets = [{"model": f"openai/{MODEL}", "api_base": f"{url}/v1", "api_key": key} for key in ("key-1", "key-2")]
+    router = Router(model_list=[{"model_name": MODEL, "litellm_params": target} for target in targets])
+    return Measured(router.completion, lambda: None)
+
+
 def bare(url):
     return Measured(client(url).chat.completions.create, lambda: None)
 
 
 LIBRARIES = {  # distributions to name; whether it measures one client; whether it records at all
     "genux": (("genux",), True, True),
+    "genux_route": (("genux",), True, True),
     "posthog": (("posthog",), True, True),
     "langfuse": (("langfuse",), False, True),
     "otel": (("opentelemetry-instrumentation-genai-openai", "opentelemetry-sdk"), False, True),
@@ -144,6 +158,7 @@ LIBRARIES = {  # distributions to name; whether it measures one client; whether 
     "sentry": (("sentry-sdk",), False, True),
     "sentry_off": (("sentry-sdk",), False, False),
     "litellm": (("litellm",), True, False),
+    "litellm_router": (("litellm",), True, False),
     "bare": ((), True, False),
     "bare_twice": ((), False, False),
 }
