@@ -28,7 +28,7 @@ from genux.wire import MAX_ID_LENGTH, MAX_NAME_LENGTH, Snapshot
 
 if TYPE_CHECKING:
     from genux._calls import CallRecorder
-    from genux.llm import ManualCall, Route, Routes
+    from genux.llm import ManualCall, PriceTable, Route, Routes
 
 __all__ = ["Client"]
 
@@ -325,8 +325,7 @@ class Client:
 
     def ready(self, timeout: float = 5.0) -> bool:
         """Wait until there is a snapshot to assign from; False when the time was up first. Timeout in seconds."""
-        self._start()
-        return self._snapshots.arrived.wait(timeout if self._delivery is not None else 0.0)
+        return self._snapshots.arrived.wait(timeout if self._start() else 0.0)
 
     @guarded(answering(False))
     def flush(self, timeout: float = 5.0) -> bool:
@@ -370,9 +369,8 @@ class Client:
         if self._delivery is not None:
             self._delivery.after_fork()
 
-    def _start(self) -> None:
-        if self._delivery is not None:
-            self._delivery.start()
+    def _start(self) -> bool:
+        return self._delivery is not None and self._delivery.start()
 
 
 def _read_local(path: str) -> Snapshot | None:

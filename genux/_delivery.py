@@ -48,15 +48,16 @@ class Delivery:
         """Keep one event; False when it was dropped, which is counted."""
         notice_fork()
         kept = self.outbox.append(line)
-        if not self.worker.started:
-            self.worker.start()
+        if not self.worker.started and not self.start() and not self.worker.stopping:
+            self.outbox.rotate()  # no thread will: let another process ship it
         return kept
 
-    def start(self) -> None:
-        """Start the background thread unless it runs."""
+    def start(self) -> bool:
+        """Start the background thread unless it runs; False when this process cannot have one now."""
         notice_fork()
         if not self.worker.started:
             self.worker.start()
+        return self.worker.started
 
     def flush(self, timeout_seconds: float, *, give_up_early: bool = False) -> bool:
         """Ship what is on disk and in memory now, what dead processes left included.

@@ -1,20 +1,30 @@
 """The one background thread: looks for snapshots, ships the outbox. Started by a client, never by an import."""
 
 import os
+import sys
 import threading
-from importlib import import_module
 
 from genux._guard import Guard
+from genux._imports import load
 from genux._shipper import Shipper
 from genux._snapshot import SnapshotStore
 from genux._transport import Transport
 
 __all__ = ["Worker"]
 
-# A fork in the middle of another thread's import leaves the module locked for ever in the child; a server that makes
-# its client and then forks its workers would meet just that moment.
-_loading = threading.Lock()
-os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
+# What the first request would import: by the thread and not in the constructor, which a host waits for.
+_NEEDED = ("encodings.idna", "http.client", "importlib.metadata", "logging")
+
+# The process in which a thread of ours was started; 0 when none was, or when Python itself forked this process.
+_thread_pid = 0
+
+
+def _forget_threads() -> None:
+    global _thread_pid  # noqa: PLW0603 the interpreter's lock, which it is about, belongs to the process too
+    _thread_pid = 0
+
+
+os.register_at_fork(after_in_child=_forget_threads)
 
 
 class Worker:
@@ -52,15 +62,17 @@ class Worker:
         self._changed = threading.Condition()  # re-entrant: a SIGTERM handler may flush in the middle of a flush
         self._asked: int = 0
         self._answered: int = 0
-        self._stopping = False
+        self.stopping = False
         self.started = False
 
     def start(self) -> None:
-        """Start the thread unless it runs."""
-        if self.started or not self._start_lock.acquire(blocking=False):
+        """Start the thread unless it runs, or would be a danger to the host."""
+        global _thread_pid  # noqa: PLW0603 as above
+        if self.started or not _may_start() or not self._start_lock.acquire(blocking=False):
             return
         try:
-            if not self.started and not self._stopping:
+            if not self.started and not self.stopping:
+                _thread_pid = os.getpid()
                 threading.Thread(target=self._run, name="genux", daemon=True).start()
                 self.started = True
         except RuntimeError as error:  # no more threads, or the interpreter is leaving: the events are on disk
@@ -82,23 +94,23 @@ class Worker:
     def stop(self, timeout_seconds: float) -> bool:
         """Let the thread end after the pass that it is in; False when the time was up first."""
         with self._changed:
-            self._stopping = True
+            self.stopping = True
             self._changed.notify_all()
             return self._changed.wait_for(lambda: not self.started, timeout_seconds)
 
     def _run(self) -> None:
-        with _loading:
-            _load()
+        for name in _NEEDED:
+            load(name)
         while True:
             with self._changed:
                 urgent = self._asked
             self._pass(urgent=urgent > self._answered)
             with self._changed:
                 self._answered = urgent
-                if not self._stopping and self._asked == urgent:
+                if not self.stopping and self._asked == urgent:
                     self._changed.notify_all()
                     self._changed.wait(self._flush_seconds)
-                if self._stopping and self._asked == self._answered:
+                if self.stopping and self._asked == self._answered:
                     self._shipper.release()
                     self.started = False
                     self._changed.notify_all()
@@ -119,7 +131,15 @@ class Worker:
         self._shipper.ship(urgent=urgent)
 
 
-def _load() -> None:
-    """What the first request would import: here and not in the constructor, which a host waits for."""
-    for name in ("encodings.idna", "http.client", "logging"):
-        import_module(name)
+def _may_start() -> bool:
+    """Whether a thread of ours can neither hang this process nor one forked from it.
+
+    uWSGI loads the app and then forks its workers, without the interpreter's lock and without telling Python: a thread
+    that runs at that moment leaves the lock taken in every worker, which then hangs for ever. So the thread waits for
+    the worker. Where other code forked like that and a thread of ours ran, another one could wait for the lock for
+    ever: none is started, and other processes ship what this one tracks.
+    """
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None and not (uwsgi.worker_id() or uwsgi.mule_id()):
+        return False
+    return _thread_pid in {0, os.getpid()}

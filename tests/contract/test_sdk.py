@@ -114,7 +114,7 @@ def test_importing_genux_loads_nothing_but_itself():
 @pytest.mark.parametrize(
     "statement",
     [
-        "import genux, genux._worker as w; w._loading.acquire(); genux.Client('http://x', 'k', exit_flush_seconds=0)",
+        "import genux, genux._imports as i; i._loading.acquire(); genux.Client('http://x', 'k', exit_flush_seconds=0)",
         "import genux.testing",
     ],
 )
