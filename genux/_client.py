@@ -162,15 +162,26 @@ class Client:
         return assignment
 
     def peek(self, key: str, /) -> Assignment:
-        """The current unit's variant, without exposing it; `expose` follows when the unit really meets it."""
+        """The current unit's variant, without exposing it; `expose` follows when the unit really meets it.
+
+        Who never meets it is counted, by arm, in the report.
+        """
         try:
             self._start()
-            return self._decider.decide(key)[0]
+            assignment, unit, unit_id = self._decider.decide(key)
+            if assignment.reason == "ASSIGNED" and unit is not None and (unit.peeked is None or key not in unit.peeked):
+                self._note_peek(unit, unit_id, assignment)
         except Exception as error:  # spelt out: the decorator would cost a fifth of the call
             self._guard.failed("peek", error)
             if self._guard.strict:
                 raise
             return _error(self, key)
+        return assignment
+
+    @guarded(nothing, loses_event=True)
+    def _note_peek(self, unit: Unit, unit_id: str, assignment: Assignment) -> None:
+        """By itself: a peek that cannot be recorded changes no unit's variant."""
+        self._emitter.peeked(unit, unit_id, assignment)
 
     @guarded(nothing, loses_event=True)
     def expose(self, assignment: Assignment, /) -> None:

@@ -32,6 +32,7 @@ class Unit:
         assignments: variants met here, by experiment.
         exposure_id: the last exposure here; on a resumed outcome, the one it belongs to.
         call_id: on a resumed outcome, the call it belongs to.
+        peeked: experiments whose variant was told here without an exposure; None for none.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Unit:
         "exposure_id",
         "ids",
         "outer",
+        "peeked",
         "unit_id",
         "unit_kind",
         "units",
@@ -69,6 +71,7 @@ class Unit:
         self.assignments: dict[str, AssignmentRef] = {} if outer is None else dict(outer.assignments)
         self.call_id = call_id
         self.exposure_id = exposure_id
+        self.peeked: set[str] | None = None
 
 
 current_unit: ContextVar[Unit | None] = ContextVar("genux_unit", default=None)

@@ -14,7 +14,16 @@ from genux._overrides import overrides
 from genux.assignment import Assignment
 from genux.errors import UsageError
 from genux.observers import Exposed, current_observers
-from genux.wire import MAX_ID_LENGTH, MAX_NAME_LENGTH, Alias, AssignmentRef, Event, Exposure, Track
+from genux.wire import (
+    ASSIGNED_EVENT,
+    MAX_ID_LENGTH,
+    MAX_NAME_LENGTH,
+    Alias,
+    AssignmentRef,
+    Event,
+    Exposure,
+    Track,
+)
 
 __all__ = ["Emitter", "checked_text"]
 
@@ -121,6 +130,33 @@ class Emitter:
                     observer.exposed(told)
                 except Exception as error:  # noqa: BLE001 an observer's failure is nobody else's
                     self._guard.failed("observer", error)
+
+    def peeked(self, unit: Unit, unit_id: str, assignment: Assignment) -> None:
+        """The unit was told its variant and has not met it: recorded the first time in this process.
+
+        The report subtracts who was exposed, wherever that happened, so nothing here has to wait and see.
+        """
+        experiment, variant = assignment.experiment, assignment.variant.key
+        if unit.peeked is None:
+            unit.peeked = set()
+        unit.peeked.add(experiment)
+        if experiment in unit.assignments:
+            return
+        key: _ExposureKey = (ASSIGNED_EVENT, experiment, assignment.epoch, variant, unit_id)
+        if key in self._exposed or key in self._exposed_before:
+            return
+        kept = self.emit(
+            Track(
+                event_id=uuid7(),
+                at=overrides.now(),
+                unit_id=unit_id,
+                unit_kind=assignment.unit_kind,
+                name=ASSIGNED_EVENT,
+                properties={"experiment": experiment, "variant": variant, "epoch": assignment.epoch},
+            )
+        )
+        if kept:
+            self._remember(key, ASSIGNED_EVENT)
 
     def alias(self, anonymous_id: str, known_id: str, kind: str) -> None:
         """An anonymous unit turned out to be a known one."""

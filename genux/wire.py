@@ -15,6 +15,7 @@ import msgspec
 from genux.specs import Condition, Prerequisite, PriceRule, Surface, TokenKey, VariantSpec
 
 __all__ = [
+    "ASSIGNED_EVENT",
     "SURFACE_EVENTS",
     "Alias",
     "Amounts",
@@ -42,6 +43,10 @@ MAX_ID_LENGTH = 256
 MAX_NAME_LENGTH = 128
 MAX_TEXT_LENGTH = 2_048
 MAX_UNITS = 16
+
+ASSIGNED_EVENT = "genux_assigned"
+"""Reserved event name: a unit was told its variant by `peek`, which is no exposure. Its properties are `experiment`,
+`variant` and `epoch`; a report tells by arm how many such units never met their variant."""
 
 SURFACE_EVENTS = (
     "surface_shown",
@@ -144,7 +149,8 @@ class Alias(_Common, frozen=True, kw_only=True, omit_defaults=True, tag="alias")
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Usage of a call, in tokens.
 
-    Parts are included in their whole: `cached` and `cache_write` in `input`, `reasoning` in `output`, audio and images in both.
+    Parts are included in their whole: `cached` and `cache_write` in `input`, `reasoning` in `output`, audio and images
+    in both.
     """
 
     input: Count = 0

@@ -15,7 +15,7 @@ from genux_server.engine._connection import duckdb_connection, stored
 from genux_server.engine._distributions import with_distributions
 from genux_server.engine._history import Outcomes, open_lake, outcomes_of
 from genux_server.engine._measures import DISTRIBUTION_KINDS, Wanted, fold, json_text, value_columns, wanted_of
-from genux_server.engine._units import aliases_of, exposed_units
+from genux_server.engine._units import aliases_of, assigned_only, exposed_units
 from genux_server.model import Epoch, Facts, FunnelCount, LakeFiles, Message
 
 __all__ = ["compute_facts"]
@@ -83,6 +83,7 @@ def compute_facts(
             cells=with_distributions(summary.cells, units, outcomes, metrics, wanted),
             outliers=summary.outliers,
             multi_variant_units=exposed.multi_variant_units,
+            assigned_not_exposed=assigned_only(history.events, exposures, aliases, experiment),
             forced_exposures=exposed.n_forced,
             unknown_variant_exposures=exposed.n_unknown,
             other_kind_exposures=exposed.n_other_kind,

@@ -7,11 +7,12 @@ import ibis
 import ibis.expr.types as ir
 
 from genux.specs import ExperimentSpec
+from genux.wire import ASSIGNED_EVENT
 from genux_server.engine._connection import count_of, stored
 from genux_server.engine._measures import json_text
 from genux_server.model import Epoch
 
-__all__ = ["ALIAS_EVENT", "Exposed", "aliases_of", "canonical", "exposed_units", "of_kind", "once"]
+__all__ = ["ALIAS_EVENT", "Exposed", "aliases_of", "assigned_only", "canonical", "exposed_units", "of_kind", "once"]
 
 ALIAS_EVENT = "genux_alias"
 _ALIAS_DOUBLINGS = 2
@@ -139,3 +140,25 @@ def exposed_units(
         n_unknown=counts["unknown"],
         n_other_kind=counts["other_kind"],
     )
+
+
+def assigned_only(
+    events: ir.Table, exposures: ir.Table, aliases: ir.Table | None, experiment: ExperimentSpec
+) -> dict[str, int]:
+    """Units that an SDK told their variant and that no exposure, forced ones included, ever followed; by variant.
+
+    Args:
+        events: of one project and environment.
+        exposures: those of this experiment.
+        aliases: see `aliases_of`.
+        experiment: names the variants and the kind of unit.
+    """
+    told = events.filter((events.name == ASSIGNED_EVENT) & (events.unit_kind == experiment.unit_kind))
+    properties = told.properties.cast("json")
+    told = told.mutate(key=json_text(properties, "experiment"), variant=json_text(properties, "variant"))
+    told = canonical(told.filter(told.key == experiment.key), aliases)
+    met = canonical(exposures.filter(exposures.unit_kind == experiment.unit_kind), aliases).select("unit").distinct()
+    missed = told.anti_join(met, "unit")
+    rows = missed.group_by("variant").agg(n=missed.unit.nunique()).to_pyarrow().to_pylist()
+    counts = {row["variant"]: row["n"] for row in rows}
+    return {variant.key: counts.get(variant.key, 0) for variant in experiment.variants}

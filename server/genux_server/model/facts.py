@@ -202,7 +202,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         other_kind_exposures: of another kind of unit than the experiment's: left out, counted.
         given_up_events: events of this environment that SDKs had to give up while the experiment ran, by reason.
         refused_events: those that the service refused, by code.
-        assigned_not_exposed: by variant, where the SDK reported it.
+        assigned_not_exposed: units that were told their variant and never met it, by variant.
         remarks: what else a reader must know of the data, such as values that were missing.
         one_look: True where the data is looked at once (`genux analyze`), so that a plain test is valid.
     """
@@ -216,6 +216,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     arm_counts: list[ArmCount] = msgspec.field(default_factory=list)
     cells: list[Cell] = msgspec.field(default_factory=list)
     multi_variant_units: dict[str, int] = msgspec.field(default_factory=dict)
+    assigned_not_exposed: dict[str, int] = msgspec.field(default_factory=dict)
     forced_exposures: int = 0
     unknown_variant_exposures: int = 0
     other_kind_exposures: int = 0

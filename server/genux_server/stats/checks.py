@@ -28,7 +28,7 @@ Status = Literal["ok", "warn", "fail", "unknown"]
 
 def health_checks(frame: Frame, analysed: Sequence[Analysed]) -> list[Check]:
     """All checks, the gravest kind first: split, mixed units, drift, gaps, data, outliers, plausibility, novelty."""
-    checks = [*_splits(frame), _mixed(frame), _drift(frame), _gaps(frame)]
+    checks = [*_splits(frame), _mixed(frame), *_unexposed(frame), _drift(frame), _gaps(frame)]
     if analysed:
         checks.append(little_data(frame, analysed[0].metric))
     checks += outliers(frame, analysed)
@@ -156,6 +156,23 @@ def _mixed(frame: Frame) -> Check:
         status = "fail"
     advice = None if status == "ok" else message("multi_advice")
     return Check(code="multi_variant", status=status, value=share, threshold=_MIXED_MANY, message=text, advice=advice)
+
+
+def _unexposed(frame: Frame) -> list[Check]:
+    """Units told their variant that never met it, and whether one arm holds more of them than its share."""
+    missed = {key: frame.facts.assigned_not_exposed.get(key, 0) for key in frame.variants}
+    n = sum(missed.values())
+    if not n:
+        return []
+    met = [frame.units[key] for key in frame.variants]
+    counts = _and([f"{frame.labels[key]} {missed[key]:,}" for key in frame.variants])
+    uneven = srm_chi_square([(list(missed.values()), [float(c) for c in met])]) if n >= 20 and min(met) else None
+    share = n / (n + sum(met))
+    if uneven is None or uneven.p_value >= _RARE:
+        return [Check(code="unexposed", status="ok", value=share, message=message("unexposed_ok", n=n, counts=counts))]
+    text = message("unexposed_uneven", n=n, counts=counts, p=uneven.p_value)
+    advice = message("unexposed_advice")
+    return [Check(code="unexposed", status="warn", value=share, threshold=_RARE, message=text, advice=advice)]
 
 
 def _drift(frame: Frame) -> Check:

@@ -228,6 +228,15 @@ TEMPLATES: Mapping[str, str] = {
     "multi_advice": (
         "Look for a unit id that changes (log-in, shared device), or two places that assign with different salts."
     ),
+    "unexposed_ok": "{n:count} units were told their variant and never met it ({counts}).",
+    "unexposed_uneven": (
+        "{n:count} units were told their variant and never met it, and they are not evenly spread: {counts}, which "
+        "chance would do only {p:once}."
+    ),
+    "unexposed_advice": (
+        "Between `peek` and `expose` the arms lose units unequally, and who is left is no longer comparable: expose "
+        "every unit at the same step, before anything that the variant itself changes."
+    ),
     "drift_ok": "The shares of the variants are the same on all days.",
     "drift_odd": "The shares of the variants differ between days more than chance would have it (only {p:once}).",
     "drift_advice": (

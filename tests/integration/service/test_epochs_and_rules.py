@@ -153,6 +153,35 @@ def test_a_sample_ratio_is_judged_by_the_shares_of_each_epoch(start, server, adm
     assert checks_of(admin("GET", f"{PATH}/report?refresh=1").json)["srm_epoch_2"]["status"] == "fail"
 
 
+def told(units, event):
+    return [
+        event(
+            unit_id=unit_id,
+            name="genux_assigned",
+            properties={"experiment": "ai-entry", "variant": each.key, "epoch": each.epoch},
+        )
+        for unit_id, each in units.items()
+        if each.reason == "ASSIGNED"
+    ]
+
+
+def test_units_that_were_told_and_never_exposed_are_reported_by_arm(start, server, admin, worker, event, batch):
+    start(coverage=1.0)
+    units = assigned(server, n_units=400)
+    met = {unit: each for unit, each in units.items() if each.key == "chat" or int(unit[1:]) % 4}
+    n_missed = len(units) - len(met)
+    sent = [*told(units, event), *exposures(met, event)]
+    sent += told({"u1": units["u1"]}, event)  # another process tells it again
+    forced = next(unit for unit in units if unit not in met)
+    sent.append(event(type="exposure", unit_id=forced, experiment="ai-entry", variant="chat", forced=True, name=None))
+    for index in range(0, len(sent), 500):
+        assert server.send(batch(sent[index : index + 500])).json["rejected"] == []
+    worker.archive()
+    check = checks_of(admin("GET", f"{PATH}/report?refresh=1").json)["unexposed"]
+    assert check["status"] == "warn"
+    assert f"chat 0 and summary {n_missed - 1}" in check["message"]["text"]
+
+
 RULES = {
     "layers": [{"key": "page"}],
     "holdouts": [{"key": "all", "share": 0.1}],

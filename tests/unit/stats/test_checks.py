@@ -50,6 +50,19 @@ def test_units_in_two_variants_are_judged_by_share_and_by_balance(make, answer, 
     assert (found.advice is None) == (status == "ok")
 
 
+@pytest.mark.parametrize(
+    ("missed", "status"),
+    [({"chat": 5, "summary": 30}, "warn"), ({"chat": 40, "summary": 45}, "ok"), ({"chat": 0, "summary": 12}, "ok")],
+)
+def test_units_that_never_met_their_variant_are_told_by_arm(make, answer, missed, status):
+    fill(make)
+    found = checks(make, make.facts(answer, assigned_not_exposed=missed))["unexposed"]
+    assert found.status == status
+    assert f"{sum(missed.values())} units were told their variant and never met it" in found.message.text
+    assert f"Ask box {missed['chat']} and Summary button {missed['summary']}" in found.message.text
+    assert (found.advice is None) == (status == "ok")
+
+
 def test_a_day_without_exposures_is_named(make, answer):
     fill(make)
     for variant in ("chat", "summary"):
