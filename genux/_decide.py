@@ -74,5 +74,8 @@ class Decider:
             return None
         forced = force(compiled, key, variant)
         if forced is None:
-            self._guard.say_once(f"force:{key}", f"`{key}` has no variant `{variant}` to be forced; assigning as usual")
+            problem = f"`{key}` has no variant `{variant}` to be forced"
+            self._guard.say_once(f"force:{key}", f"{problem}; assigning as usual")
+            if key in overrides.forced:
+                overrides.unknown.append(problem)
         return forced

@@ -20,6 +20,7 @@ class Overrides:
 
     def __init__(self) -> None:
         self.forced: dict[str, str] = {}
+        self.unknown: list[str] = []  # what was forced and does not exist, in words
         self.listeners: list[Callable[[Event], None]] = []
         self.now: Callable[[], dt.datetime] = _now
 

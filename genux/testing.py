@@ -43,16 +43,26 @@ __all__ = [
 def force(variants: Mapping[str, str] | None = None, /, **by_name: str) -> Generator[None]:
     """Give every unit these variants, as `FORCED`, in this process.
 
+    An experiment that nobody has configured may be forced into any variant.
+
     Args:
         variants: experiment -> variant, for keys that are no Python names.
         **by_name: the same, by keyword.
+
+    Raises:
+        ConfigError: at the end, when a configured experiment was asked for that has no such variant: the test that
+            forced it has met another one.
     """
-    before = overrides.forced
+    before, unknown_before = overrides.forced, overrides.unknown
     overrides.forced = {**before, **(variants or {}), **by_name}
+    unknown: list[str] = []
+    overrides.unknown = unknown
     try:
         yield
     finally:
-        overrides.forced = before
+        overrides.forced, overrides.unknown = before, unknown_before
+    if unknown:
+        raise ConfigError("; ".join(sorted(set(unknown))))
 
 
 class Recording:

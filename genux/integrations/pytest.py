@@ -33,18 +33,26 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+_forced: pytest.StashKey[ExitStack] = pytest.StashKey()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Force what the markers of a test say: those of its class and module too, the closest one last."""
     markers = list(item.iter_markers("genux"))
-    if not markers:
-        return (yield)
-    from genux import testing
+    if markers:
+        from genux import testing
 
-    with ExitStack() as stack:
+        item.stash[_forced] = stack = ExitStack()
         for marker in reversed(markers):
             stack.enter_context(testing.force(*marker.args, **marker.kwargs))
-        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """End it when the last fixture is gone. A variant that does not exist is an error of the test's teardown."""
+    with item.stash.get(_forced, ExitStack()):
+        yield
 
 
 @pytest.fixture

@@ -88,6 +88,32 @@ def test_after_the_fixture():
     run.assert_outcomes(passed=2, failed=1)
 
 
+def test_a_variant_that_does_not_exist_is_an_error_of_the_test_that_forced_it(project, pytester):
+    pytester.makefile(".yaml", genux="experiments: [{key: ai-entry, variants: [{key: chat}, {key: summary}]}]")
+    run = project("""
+@pytest.fixture(autouse=True)
+def gx():
+    genux.Client(config="genux.yaml")
+
+@pytest.mark.genux({"ai-entry": "sumary"})
+def test_marked():
+    assert visit() in ("chat", "summary")
+
+def test_fixture(genux_force):
+    genux_force({"ai-entry": "sumary"})
+    visit()
+
+@pytest.mark.genux({"ai-entry": "sumary"})
+def test_that_never_asks():
+    pass
+
+def test_after():
+    assert visit() in ("chat", "summary")
+""")
+    run.assert_outcomes(passed=4, errors=2)
+    run.stdout.fnmatch_lines(["*ConfigError: `ai-entry` has no variant `sumary` to be forced"])
+
+
 def test_each_test_hears_its_own_events_whatever_ran_before(project):
     run = project("""
 @pytest.mark.genux({"ai-entry": "summary"})
