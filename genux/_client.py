@@ -17,6 +17,7 @@ from genux._guard import Guard, answering, guarded, nothing
 from genux._options import resolve
 from genux._outbox import Outbox
 from genux._overrides import overrides
+from genux._prices import Pricing, own_table
 from genux._resumed import Resumed
 from genux._snapshot import SnapshotStore
 from genux._status import Status, status_of
@@ -64,10 +65,12 @@ class Client:
         max_memory_bytes: memory that events may take while the disk refuses them.
         fsync: events survive a loss of power too, for the price of a write to the disk itself in every `track`.
         transport: another way to the service, such as `genux.testing.WsgiTransport`.
+        prices: what models cost: a table, or the YAML file of one. Wins as a whole over the `prices` of `config`, and
+            those over the project's table on the service. What no rule matches has the price of the public list.
         strict: raise out of measuring calls; default `GENUX_DEBUG=1`.
 
     Raises:
-        ConfigError: the file of experiments cannot be used.
+        ConfigError: the file of experiments, or of prices, cannot be used.
     """
 
     def __init__(  # noqa: PLR0913 settings, by name
@@ -86,10 +89,12 @@ class Client:
         max_memory_bytes: int = 8 * _MIB,
         fsync: bool = False,
         transport: Transport | None = None,
+        prices: "str | Path | PriceTable | None" = None,
         strict: bool | None = None,
     ) -> None:
         options = resolve(url, api_key, config, directory, strict=strict, has_transport=transport is not None)
         local = _read_local(options.config)
+        own_prices = own_table(prices)
         self._guard = Guard(strict=options.strict)
         for problem in options.problems:
             self._guard.say_once(problem, problem)
@@ -103,6 +108,7 @@ class Client:
                 api_key=options.api_key,
                 transport=transport or HttpTransport(options.url, timeout_seconds),
                 snapshots=self._snapshots,
+                pricing=Pricing(own_prices, self._snapshots),
                 guard=self._guard,
                 flush_seconds=flush_seconds,
             )

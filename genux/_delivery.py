@@ -5,6 +5,7 @@ import time
 from genux import _segments
 from genux._guard import Guard
 from genux._outbox import Outbox
+from genux._prices import Pricing
 from genux._registry import notice_fork
 from genux._shipper import Shipper
 from genux._snapshot import SnapshotStore
@@ -24,6 +25,7 @@ class Delivery:
         api_key: sent with every request.
         transport: the way to the service.
         snapshots: kept fresh by the same thread.
+        pricing: what calls are priced with.
         guard: where failures are counted.
         flush_seconds: how long an event may wait.
     """
@@ -35,12 +37,13 @@ class Delivery:
         api_key: str,
         transport: Transport,
         snapshots: SnapshotStore,
+        pricing: Pricing,
         guard: Guard,
         flush_seconds: float,
     ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self.outbox = outbox
-        self.shipper = Shipper(outbox, transport, headers, guard, snapshots.heard_version)
+        self.shipper = Shipper(outbox, transport, headers, guard, snapshots.heard_version, pricing.price)
         self.worker = Worker(self.shipper, snapshots, transport, headers, flush_seconds, guard)
         self._transport = transport
 

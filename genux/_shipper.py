@@ -89,6 +89,7 @@ class Shipper:
         headers: sent with every request.
         guard: where failures are counted and said.
         heard_version: told the snapshot version that each reply names.
+        price: gives a call its cost.
     """
 
     def __init__(
@@ -98,12 +99,14 @@ class Shipper:
         headers: dict[str, str],
         guard: Guard,
         heard_version: Callable[[str], None],
+        price: Callable[[Call], Call],
     ) -> None:
         self._outbox = outbox
         self._transport = transport
         self._headers = headers
         self._guard = guard
         self._heard_version = heard_version
+        self._price = price
         self._sender = SenderLock(outbox.directory)
         self._reset()
 
@@ -271,20 +274,17 @@ class Shipper:
             return line
         try:
             call = msgspec.json.decode(line, type=Call)
-            if call.cost_usd is not None or call.cost_reason:
-                return line
-            return msgspec.json.encode(_price(call))
-        except Exception as error:  # noqa: BLE001 a call that cannot be priced is still a call
+        except msgspec.DecodeError as error:  # the service will say what is wrong with it
             self._guard.failed("pricing", error)
             return line
-
-
-def _price(call: Call) -> Call:
-    try:
-        from genux.llm.pricing import price
-    except ImportError:
-        return msgspec.structs.replace(call, cost_reason="pricing_unavailable")
-    return price(call)
+        if call.cost_usd is not None or call.cost_reason:
+            return line
+        try:
+            call = self._price(call)
+        except Exception as error:  # noqa: BLE001 a call that cannot be priced is still a call
+            self._guard.failed("pricing", error)
+            call = msgspec.structs.replace(call, cost_reason="pricing_failed")
+        return msgspec.json.encode(call)
 
 
 def _retry_after(response: Response) -> float | None:

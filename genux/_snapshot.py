@@ -6,6 +6,7 @@ import threading
 import time
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,6 +16,9 @@ from genux._transport import Transport
 from genux.assignment import CompiledSnapshot, compile_snapshot
 from genux.errors import TransportError
 from genux.wire import Snapshot
+
+if TYPE_CHECKING:
+    from genux.specs import PriceRule
 
 __all__ = ["CACHE_NAME", "CachedSnapshot", "SnapshotStore", "read_cache"]
 
@@ -47,7 +51,7 @@ class SnapshotStore:
         directory: where the last snapshot is kept; None keeps none.
         poll_seconds: time between two looks.
         guard: where failures are counted and said.
-        local: experiments from a file, which win over the service's; only the signing keys are taken from those.
+        local: experiments and prices from a file, which win over the service's; signing keys are always the service's.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class SnapshotStore:
         self.fetched_at: float | None = None
         self.arrived = threading.Event()
         self.compiled = CompiledSnapshot()
+        self.prices: list[PriceRule] = []
         if local is not None:
             self._use(local)
         cached = read_cache(directory) if directory is not None else None
@@ -130,8 +135,10 @@ class SnapshotStore:
 
     def _use(self, snapshot: Snapshot) -> None:
         if self._local is not None and snapshot is not self._local:
-            snapshot = msgspec.structs.replace(self._local, token_keys=snapshot.token_keys)
+            prices = self._local.prices or snapshot.prices
+            snapshot = msgspec.structs.replace(self._local, token_keys=snapshot.token_keys, prices=prices)
         self.compiled = compile_snapshot(snapshot)
+        self.prices = snapshot.prices
         for key, problem in self.compiled.problems.items():
             self._guard.say_once(f"experiment:{key}", f"experiment `{key}` answers control: {problem}")
         self.arrived.set()

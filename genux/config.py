@@ -98,6 +98,10 @@ def parse_config(text: str, source: str = "config") -> ConfigFile:
         for index, key in enumerate(keys):
             if key in keys[:index]:
                 raise ConfigError(f"{source}: {kind}[{index}].key: `{key}` stands twice")
+    if config.prices:
+        from genux.llm import PriceTable
+
+        PriceTable(config.prices, source)
     try:
         snapshot_from_config(config)
     except SnapshotError as error:
@@ -116,13 +120,14 @@ def snapshot_from_config(config: ConfigFile) -> Snapshot:
         for index, spec in enumerate(config.experiments)
     ]
     layers, holdouts = snapshot_rules(config)
-    content = [experiments, layers, holdouts, config.exclusions]
+    content = [experiments, layers, holdouts, config.exclusions, config.prices]
     snapshot = Snapshot(
         version=f"local-{blake2b(msgspec.json.encode(content, order='sorted'), digest_size=8).hexdigest()}",
         layers=layers,
         holdouts=holdouts,
         exclusions=config.exclusions,
         experiments=experiments,
+        prices=config.prices,
     )
     check_snapshot(snapshot)
     return snapshot

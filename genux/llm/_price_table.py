@@ -21,13 +21,16 @@ class PriceTable:
 
     Args:
         rules: the rules.
+        source: what messages call it.
 
     Raises:
         ConfigError: a regular expression is malformed, a rate is negative, or a rule states no rate.
     """
 
-    def __init__(self, rules: list[PriceRule]) -> None:
-        self._rules = [(_compiled(index, rule), rule) for index, rule in enumerate(rules)]
+    def __init__(self, rules: list[PriceRule], source: str = "price table") -> None:
+        self._rules = [
+            (_compiled(f"{source}: prices[{index}] ({rule.model})", rule), rule) for index, rule in enumerate(rules)
+        ]
         digest = hashlib.sha256(msgspec.json.encode(rules)).hexdigest()[:12]
         self.version = f"table {digest}"
         self._find = functools.lru_cache(maxsize=1024)(self._search)
@@ -75,14 +78,14 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     prices: list[PriceRule]
 
 
-def _compiled(index: int, rule: PriceRule) -> re.Pattern[str]:
+def _compiled(place: str, rule: PriceRule) -> re.Pattern[str]:
     rates = [getattr(rule, name) for name in PriceRule.__struct_fields__ if "usd" in name]
     if not any(rate is not None for rate in rates):
-        raise ConfigError(f"price table: rule {index} ({rule.model}) states no rate")
+        raise ConfigError(f"{place} states no rate")
     rates += rule.tier_multipliers.values()
     if any(rate is not None and (not rate.is_finite() or rate < 0) for rate in rates):
-        raise ConfigError(f"price table: rule {index} ({rule.model}) has a rate that is not a finite number from 0 up")
+        raise ConfigError(f"{place} has a rate that is not a finite number from 0 up")
     try:
         return re.compile(rule.model, re.IGNORECASE)
     except re.error as error:
-        raise ConfigError(f"price table: rule {index} ({rule.model}): {error}") from error
+        raise ConfigError(f"{place}: {error}") from error

@@ -4,6 +4,7 @@ import dataclasses
 
 from genux_server.model import Check, Comparison, MetricReport, Money, Report
 from genux_server.pages import format as fmt
+from genux_server.pages.unpriced import why_unpriced
 
 __all__ = ["Section", "outline"]
 
@@ -153,7 +154,8 @@ def _economics(report: Report) -> Section | None:
     lines = [_money(money) for money in report.money]
     unknown = sum(arm.n_cost_unknown for arm in report.arms)
     if unknown:
-        lines.append(f"The cost of {fmt.count(unknown)} calls is unknown and not in these sums.")
+        reasons = why_unpriced(report.arms)
+        lines.append(f"The cost of {fmt.count(unknown)} calls is unknown and not in these sums: {reasons}.")
     header = ("variant", "calls", "cost", "per unit", "latency p50", "p95", "errors", "fallbacks", "served models")
     return Section("LLM calls", tuple(lines), header, rows)
 

@@ -55,17 +55,27 @@ def call_facts(calls: ir.Table, variants: Sequence[str]) -> list[CallFacts]:
         },
     )
     by_variant = {row["variant"]: row for row in totals.to_pyarrow().to_pylist()}
-    served = made.filter(made.served_model != "").group_by("variant", "served_model").agg(n=lambda t: t.count())
-    served_rows = served.order_by("variant", "served_model").to_pyarrow().to_pylist()
+    served = _counts(made.filter(made.served_model != ""), "served_model")
+    unpriced = _counts(made.filter(made.cost_usd.isnull()), "cost_reason")
     return [
-        _facts(variant, by_variant[variant], served_rows) if variant in by_variant else CallFacts(variant=variant)
+        _facts(variant, by_variant[variant], served.get(variant, {}), unpriced.get(variant, {}))
+        if variant in by_variant
+        else CallFacts(variant=variant)
         for variant in variants
     ]
 
 
-def _facts(variant: str, row: dict[str, Any], served: list[dict[str, Any]]) -> CallFacts:
+def _counts(rows: ir.Table, column: str) -> dict[str, dict[str, int]]:
+    """Rows by variant and value of a column."""
+    counted = rows.group_by("variant", column).agg(n=rows.count()).order_by("variant", column)
+    found: dict[str, dict[str, int]] = {}
+    for row in counted.to_pyarrow().to_pylist():
+        found.setdefault(row["variant"], {})[row[column]] = row["n"]
+    return found
+
+
+def _facts(variant: str, row: dict[str, Any], models: dict[str, int], unpriced: dict[str, int]) -> CallFacts:
     values: dict[str, Any] = {name: row[name] or 0 for name in _PLAIN}
     for time in _TIMES:
         values[time] = Quantiles(n=row[f"{time}:n"], **{name: row[f"{time}:{name}"] for name in _QUANTILES})
-    models = {entry["served_model"]: entry["n"] for entry in served if entry["variant"] == variant}
-    return CallFacts(variant=variant, served_models=models, **values)
+    return CallFacts(variant=variant, served_models=models, cost_unknown_reasons=unpriced, **values)

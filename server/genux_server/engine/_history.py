@@ -32,6 +32,7 @@ _CALL_COLUMNS = (
     "audio_seconds",
     "characters",
     "cost_usd",
+    "cost_reason",
     "n_rate_limited",
     "fallback",
 )

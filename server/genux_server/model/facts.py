@@ -162,6 +162,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     n_rate_limited: int = 0
     n_fallbacks: int = 0
     n_cost_unknown: int = 0
+    cost_unknown_reasons: dict[str, int] = msgspec.field(default_factory=dict)
     n_usage_unknown: int = 0
     cost_usd: float = 0.0
     input_tokens: int = 0

@@ -168,6 +168,7 @@ class ArmReport(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None = None
     cost_per_unit_usd: float | None = None
     n_cost_unknown: int = 0
+    cost_unknown_reasons: dict[str, int] = msgspec.field(default_factory=dict)
     error_rate: float | None = None
     rate_limited_rate: float | None = None
     fallback_rate: float | None = None

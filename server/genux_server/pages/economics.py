@@ -5,6 +5,7 @@ import msgspec
 from genux_server.model import ArmReport, Money, Report
 from genux_server.pages.format import DASH, count, quantity, rate, seconds, usd
 from genux_server.pages.text import gettext, sentence
+from genux_server.pages.unpriced import why_unpriced
 
 __all__ = ["Cell", "Economics", "Group", "Row", "build_economics"]
 
@@ -78,7 +79,8 @@ def _cost_rows(report: Report, arms: list[ArmReport], money: dict[str, Money]) -
     ]
     if any(a.n_cost_unknown for a in arms):
         unknown = [Cell(count(a.n_cost_unknown), tone="warn" if a.n_cost_unknown else "") for a in arms]
-        rows.append(Row(gettext("Calls of unknown cost"), unknown, gettext("left out of the sums above")))
+        hint = gettext("left out of the sums above: {reasons}", reasons=why_unpriced(arms))
+        rows.append(Row(gettext("Calls of unknown cost"), unknown, hint))
     return rows
 
 

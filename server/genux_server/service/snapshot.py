@@ -9,30 +9,37 @@ from sqlalchemy.orm import Session
 
 from genux.config import check_snapshot, snapshot_experiment, snapshot_rules
 from genux.errors import ServiceError, SnapshotError
-from genux.specs import AssignmentRules, ExperimentSpec, TokenKey
+from genux.specs import AssignmentRules, ExperimentSpec, PriceRule, TokenKey
 from genux.wire import Band, Snapshot, SnapshotExperiment
 from genux_server.service.plain import plain
 from genux_server.service.scope import Scope
 from genux_server.store import Store, experiments, projects
 from genux_server.store.control import Environment, Experiment, ExperimentEpoch
 
-__all__ = ["build", "check_contents", "refresh_all_versions", "refresh_version"]
+__all__ = ["build", "check_contents", "prices_of", "refresh_all_versions", "refresh_version"]
 
 _SERVED = ("running", "paused", "stopped", "shipped")
 
 
 def build(store: Store, scope: Scope, *, with_token_keys: bool) -> Snapshot:
-    """The environment's snapshot. Secrets that sign resume tokens go to servers only."""
+    """The environment's snapshot. Secrets that sign resume tokens, and prices, go to servers only."""
     with store.reading() as session:
         contents = _contents(session, scope.environment_id)
         keys = _token_keys(session, scope.project_id)
+        prices = prices_of(session, scope.project_id)
     return msgspec.structs.replace(
         contents,
-        version=_version(contents, keys),
+        version=_version(contents, keys, prices),
         project=scope.project,
         environment=scope.environment,
         token_keys=keys if with_token_keys else [],
+        prices=prices if with_token_keys else [],
     )
+
+
+def prices_of(session: Session, project_id: int) -> list[PriceRule]:
+    """The project's own price rules."""
+    return msgspec.json.decode(projects.project(session, project_id).prices, type=list[PriceRule])
 
 
 def check_contents(session: Session, environment_id: int, paths: Mapping[str, str]) -> None:
@@ -72,7 +79,9 @@ def refresh_all_versions(store: Store) -> None:
 
 
 def _store_version(session: Session, environment: Environment) -> None:
-    version = _version(_contents(session, environment.id), _token_keys(session, environment.project_id))
+    project_id = environment.project_id
+    contents = _contents(session, environment.id)
+    version = _version(contents, _token_keys(session, project_id), prices_of(session, project_id))
     if environment.snapshot_version != version:
         environment.snapshot_version = version
 
@@ -124,6 +133,6 @@ def _token_keys(session: Session, project_id: int) -> list[TokenKey]:
     return [TokenKey(id=row.key_id, secret=row.secret) for row in projects.token_secrets(session, project_id)]
 
 
-def _version(contents: Snapshot, keys: list[TokenKey]) -> str:
-    content = plain([contents, [key.id for key in keys]])
+def _version(contents: Snapshot, keys: list[TokenKey], prices: list[PriceRule]) -> str:
+    content = plain([contents, [key.id for key in keys], prices])
     return blake2b(msgspec.json.encode(content, order="deterministic"), digest_size=12).hexdigest()

@@ -152,6 +152,7 @@ def _arm(frame: Frame, key: str) -> ArmReport:
         cost_usd=calls.cost_usd if n_calls else None,
         cost_per_unit_usd=_rate(calls.cost_usd, n_units) if n_calls else None,
         n_cost_unknown=calls.n_cost_unknown,
+        cost_unknown_reasons=dict(calls.cost_unknown_reasons),
         error_rate=_rate(calls.n_errors, n_calls),
         rate_limited_rate=_rate(calls.n_rate_limited, n_calls),
         fallback_rate=_rate(calls.n_fallbacks, n_calls),

@@ -32,13 +32,18 @@ class ControlBase(DeclarativeBase):
 
 
 class Project(ControlBase):
-    """A project: the wall that no key, page or report looks over."""
+    """A project: the wall that no key, page or report looks over.
+
+    `prices` is JSON: its own price rules. `keeps_text` says that prompts and answers may be kept, if SDKs send them.
+    """
 
     __tablename__ = "project"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
+    prices: Mapped[str] = mapped_column(default="[]", server_default="[]")
+    keeps_text: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     created_at: Mapped[dt.datetime]
 
 

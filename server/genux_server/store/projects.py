@@ -72,6 +72,11 @@ def add_project(session: Session, key: str, name: str, now: dt.datetime) -> Proj
     return project
 
 
+def project(session: Session, project_id: int) -> Project:
+    """A project that is known to exist."""
+    return session.get_one(Project, project_id)
+
+
 def add_environment(session: Session, project_id: int, key: str, now: dt.datetime) -> Environment:
     """A new environment of a project."""
     environment = Environment(project_id=project_id, key=key, snapshot_version="", created_at=now)

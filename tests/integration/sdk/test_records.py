@@ -65,3 +65,19 @@ def exposed(gx, key, variant, unlike):
                 gx.variant(key)
                 return unit
     raise AssertionError(f"nobody gets {variant}")
+
+
+def test_the_projects_own_prices_reach_the_sdk_and_the_report(client, start, report_of, administer):
+    administer("PUT", "/v1/prices", {"prices": [{"model": "own-painter", "usd_per_image": "0.04"}]})
+    start("on-users", CALLS)
+    gx = client()
+    with testing.frozen_clock(LONG_AGO), gx.unit("user-1"):
+        gx.variant("on-users")
+        with gx.call(model="own-painter", operation="images") as call:
+            call.usage(images=3)
+        with gx.call(model="own-painter", operation="images"):
+            pass
+    assert gx.flush(30)
+    arms = [arm for arm in report_of("on-users")["arms"] if arm["n_calls"]]
+    assert [(arm["n_calls"], arm["cost_usd"], arm["n_cost_unknown"]) for arm in arms] == [(2, 0.12, 1)]
+    assert arms[0]["cost_unknown_reasons"] == {"no_usage": 1}

@@ -1,11 +1,12 @@
 import datetime as dt
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
-from genux.specs import ExperimentSpec, Measure, MetricSpec, VariantSpec
+from genux.specs import ExperimentSpec, Measure, MetricSpec, PriceRule, VariantSpec
 from genux_server import migrate
-from genux_server.service import bootstrap, experiments, metrics
+from genux_server.service import bootstrap, experiments, metrics, prices
 from genux_server.store import Store, inbox, losses
 from genux_server.store.control import ControlBase
 from genux_server.store.inbox_tables import InboxBase
@@ -22,6 +23,7 @@ def fill(store, config):
     """At least one row in every table."""
     bootstrap.first_start(store, config)
     scope = bootstrap.find_scope(store, "default", "dev")
+    prices.put(store, scope, [PriceRule(model="own", usd_per_image=Decimal("0.04"))])
     metrics.create(store, scope, MetricSpec(key="m", numerator=Measure(event="e")))
     variants = [VariantSpec(key="a"), VariantSpec(key="b")]
     experiments.create(store, scope, ExperimentSpec(key="x", variants=variants, primary="m"))

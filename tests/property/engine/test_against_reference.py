@@ -126,6 +126,7 @@ def _calls():
             "status": st.sampled_from(["ok", "ok", "ok", "error"]),
             "latency_seconds": st.integers(0, 20).map(lambda n: n / 4),
             "cost_usd": st.sampled_from([None, "0.25", "1.000000000001"]),
+            "cost_reason": st.sampled_from(["", "no_usage", "unknown_model"]),
             "served_model": st.sampled_from(["", "m1", "m2"]),
             "http_status": st.sampled_from([200, 429]),
             "fallback": st.booleans(),
@@ -461,6 +462,7 @@ def assert_calls_and_funnel(facts, reference) -> None:
         assert found.n_rate_limited == sum(c["http_status"] == 429 for c in calls)
         assert found.n_fallbacks == sum(c["fallback"] for c in calls)
         assert found.n_cost_unknown == len(calls) - len(costs)
+        assert found.cost_unknown_reasons == Counter(c["cost_reason"] for c in calls if c["cost_usd"] is None)
         assert found.cost_usd == pytest.approx(math.fsum(costs), rel=1e-12)
         assert found.served_models == Counter(c["served_model"] for c in calls if c["served_model"])
         assert found.latency_seconds.n == len(ok)

@@ -245,7 +245,7 @@ def test_a_rule_without_a_rate_for_what_was_used_leaves_the_cost_unknown():
 @pytest.mark.parametrize(
     ("document", "said"),
     [
-        ({"prices": [{"model": "(", "usd_per_second": 1}]}, "rule 0"),
+        ({"prices": [{"model": "(", "usd_per_second": 1}]}, r"prices\[0\]"),
         ({"prices": [{"model": "x"}]}, "states no rate"),
         ({"prices": [{"model": "x", "usd_per_second": -1}]}, "from 0 up"),
         ({"prices": [{"model": "x", "usd_per_second": "NaN"}]}, "finite"),

@@ -281,7 +281,12 @@ def discuss() -> Report:
         arms=[
             chat,
             msgspec.structs.replace(
-                summary, cost_usd=None, cost_per_unit_usd=None, n_cost_unknown=5_105, latency_p95_seconds=2.8
+                summary,
+                cost_usd=None,
+                cost_per_unit_usd=None,
+                n_cost_unknown=5_105,
+                cost_unknown_reasons={"unknown_model": 5_000, "no_usage": 105},
+                latency_p95_seconds=2.8,
             ),
         ],
         money=[
@@ -409,6 +414,7 @@ def crowded() -> Report:
                 n_units=r.n_units,
                 n_calls=0 if k == "v7" else 10**9 if k == "v0" else 4_000,
                 n_cost_unknown=31 if k == "v2" else 0,
+                cost_unknown_reasons={"unsupported_modality": 31} if k == "v2" else {},
                 cost_per_unit_usd=None if k == "v3" else base.cost_per_unit_usd,
                 cost_usd=None if k == "v3" else 2.5e6 if k == "v0" else base.cost_usd,
             )

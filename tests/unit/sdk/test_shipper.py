@@ -17,6 +17,7 @@ from genux._sender import LEASE_SECONDS, SenderLock
 from genux._shipper import MAX_WAIT_SECONDS, Shipper
 from genux._transport import Response
 from genux.errors import TransportError
+from genux.llm import price
 from genux.wire import Batch, BatchReply, Rejection
 
 OK = Response(200, {}, msgspec.json.encode(BatchReply(status="ok")))
@@ -56,7 +57,7 @@ def outbox(tmp_path, guard):
 def shipping(outbox, guard):
     def start(*answers):
         transport = Scripted(*answers)
-        return Shipper(outbox, transport, {"Authorization": "Bearer k"}, guard, lambda _version: None), transport
+        return Shipper(outbox, transport, {"Authorization": "Bearer k"}, guard, lambda _version: None, price), transport
 
     return start
 
@@ -124,7 +125,7 @@ def test_losses_are_reported_from_memory_while_the_disk_refuses(tmp_path, guard,
     (tmp_path / "outbox").write_text("not a folder")
     outbox = Outbox(tmp_path / "outbox", 10**8, 10**6, guard)
     transport = Scripted(TransportError("cut"), OK)
-    shipper = Shipper(outbox, transport, {}, guard, lambda _version: None)
+    shipper = Shipper(outbox, transport, {}, guard, lambda _version: None, price)
     guard.drop("memory_full", 3)
     assert outbox.n_waiting == 1
     shipper.ship()
@@ -148,7 +149,7 @@ def test_a_report_that_the_service_refuses_is_parked_and_not_counted_again(outbo
 
 def test_parked_batches_cannot_fill_the_outbox(tmp_path, guard, caplog):
     outbox = Outbox(tmp_path / "outbox", 4 * 3 * 4_096, 10**6, guard)
-    shipper = Shipper(outbox, Scripted(Response(422, {}, b"no")), {}, guard, lambda _version: None)
+    shipper = Shipper(outbox, Scripted(Response(422, {}, b"no")), {}, guard, lambda _version: None, price)
     for _ in range(6):
         fill(outbox, 1)
         outbox.rotate()
@@ -278,7 +279,7 @@ def test_an_outage_makes_full_batches_and_not_one_a_second(outbox, shipping, gua
     neighbour = Outbox(outbox.directory, 10**8, 10**6, guard)
     one, _ = shipping(TransportError("down"), TransportError("down"), OK)
     transport = Scripted(OK)
-    other = Shipper(neighbour, transport, {}, guard, lambda _version: None)
+    other = Shipper(neighbour, transport, {}, guard, lambda _version: None, price)
     fill(outbox, 1)
     one.ship()
     for _ in range(10):
@@ -355,7 +356,9 @@ def test_a_call_that_cannot_be_read_goes_out_as_it_was_written(outbox, shipping,
 
 def test_every_reply_tells_the_snapshot_version(outbox, guard):
     heard = []
-    shipper = Shipper(outbox, Scripted(Response(200, {"genux-snapshot": "v9"}, OK.body)), {}, guard, heard.append)
+    shipper = Shipper(
+        outbox, Scripted(Response(200, {"genux-snapshot": "v9"}, OK.body)), {}, guard, heard.append, price
+    )
     fill(outbox, 1)
     shipper.ship()
     assert heard == ["v9"]
