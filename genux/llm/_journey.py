@@ -273,7 +273,11 @@ class Journey(Probe):
 
     def _fail(self, ticket: Ticket, verdict: Verdict) -> None:
         model = ticket.spot.target.model or self.requested_model
-        self.guarded("route", self._route.failed, ticket, self._trip, verdict, model)
+        try:
+            self._route.failed(ticket, self._trip, verdict, model)
+        except Exception as error:  # noqa: BLE001 - what cannot be remembered of the target is at least not repeated
+            self.fail("route", error)
+            self._trip.given_up.add(ticket.spot)
 
     def _ours(self, step: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -325,7 +329,8 @@ class Journey(Probe):
                 key_id=self._key_id,
                 waited_seconds=self._waited_seconds,
             )
-            self._route.give_back(self._ticket, 0 if probe.tokens is None else probe.tokens.input + probe.tokens.output)
+            n_tokens = 0 if probe.tokens is None else probe.tokens.input + probe.tokens.output
+            self.guarded("route", self._route.give_back, self._ticket, n_tokens)
         self.attempts.append(attempt)
         if self._is_decided:
             self._take_over(probe, status, now)
