@@ -21,7 +21,7 @@ from genux._in_process import InProcessService, WsgiTransport, in_process_servic
 from genux._overrides import overrides
 from genux._transport import Response, Transport
 from genux.errors import ConfigError, TransportError
-from genux.wire import Alias, Batch, BatchReply, Call, Event, Exposure, Snapshot, Track
+from genux.wire import ASSIGNED_EVENT, Alias, Batch, BatchReply, Call, Event, Exposure, Snapshot, Track
 
 __all__ = [
     "FrozenClock",
@@ -78,8 +78,13 @@ class Recording:
 
     @property
     def tracks(self) -> list[Track]:
-        """The tracked events among them."""
-        return [event for event in self.events if isinstance(event, Track)]
+        """What the app tracked among them."""
+        return [event for event in self.events if isinstance(event, Track) and event.name != ASSIGNED_EVENT]
+
+    @property
+    def peeks(self) -> list[Track]:
+        """What `peek` recorded among them: who was told a variant without an exposure."""
+        return [event for event in self.events if isinstance(event, Track) and event.name == ASSIGNED_EVENT]
 
     @property
     def calls(self) -> list[Call]:

@@ -39,7 +39,7 @@ def test_a_flask_request_runs_for_its_visitor(app):
     with testing.recording() as seen:
         headers = {"X-User": "user-1", "X-Country": "KR"}
         assert WsgiTransport(app).send("GET", "/plain", b"", headers).body == b"ASSIGNED"
-    assert [event.unit_id for event in seen.events] == ["user-1"]
+    assert [event.unit_id for event in seen.tracks] == ["user-1"]
     genux.track("outside")
     assert genux.status().dropped == {"no_unit": 1}
 

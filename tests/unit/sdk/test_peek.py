@@ -15,8 +15,8 @@ def test_a_peek_is_recorded_once_a_unit_and_is_no_exposure(gx):
                     gx.peek("ai-entry")
                     told = gx.peek("ai-entry")
     assert seen.exposures == []
-    assert [event.unit_id for event in seen.tracks] == ["user-0", "user-1", "user-2"]
-    last = seen.tracks[-1]
+    assert [event.unit_id for event in seen.peeks] == ["user-0", "user-1", "user-2"]
+    last = seen.peeks[-1]
     assert (last.name, last.unit_kind) == (ASSIGNED_EVENT, "user")
     assert last.properties == {"experiment": "ai-entry", "variant": told.key, "epoch": 1}
 
@@ -31,13 +31,13 @@ def test_a_peek_at_what_the_unit_has_met_or_cannot_meet_tells_nothing(gx):
         with gx.unit("tester"):
             gx.peek("ai-entry")
         gx.peek("ai-entry")
-    assert seen.tracks == []
+    assert seen.peeks == []
 
 
 def test_the_unit_that_the_experiment_randomises_is_the_one_told_of(gx):
     with testing.recording() as seen, gx.unit("user-1"), gx.unit("doc-1", kind="document"):
         gx.peek("layout")
-    assert [(event.unit_id, event.unit_kind) for event in seen.tracks] == [("doc-1", "document")]
+    assert [(event.unit_id, event.unit_kind) for event in seen.peeks] == [("doc-1", "document")]
 
 
 def test_a_peek_that_cannot_be_recorded_changes_no_variant(gx, monkeypatch):
@@ -70,4 +70,4 @@ def test_another_epoch_is_told_of_again(service):
         gx._snapshots._use(changed)
         with gx.unit("user-1", **KR):
             gx.peek("ai-entry")
-    assert [event.properties["epoch"] for event in seen.tracks] == [1, 2]
+    assert [event.properties["epoch"] for event in seen.peeks] == [1, 2]
