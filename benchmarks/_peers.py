@@ -58,7 +58,15 @@ def python_of(name: str) -> Path:
     print(f"installing {name} into {folder.relative_to(ROOT)} ...", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
     if REQUIREMENTS[name]:
-        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *REQUIREMENTS[name]]
+        pip: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            *REQUIREMENTS[name],
+        ]
         done = subprocess.run(pip, capture_output=True, text=True, check=False)
         if done.returncode:
             raise PeerError(f"could not be installed: {_last_line(done.stderr)}")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import zstandard
@@ -60,7 +60,7 @@ SINKS = {  # what each service answers to a batch that it took
 }
 YES = _head(b"{}")
 NO_PROTOBUF = _head(b"", b"application/x-protobuf")
-DECODERS = {
+DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.decompress,
     "deflate": zlib.decompress,
     "zstd": lambda body: zstandard.ZstdDecompressor().decompressobj().decompress(body),

@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from typing import Any
 
 from _peers import PeerError, python_of, released
 from _report import Report, parser, spread
@@ -35,7 +36,7 @@ IMPORTS = {  # label: environment, distribution, statement
 def process_seconds(environment: str, statement: str) -> float:
     """One process from start to end; it leaves at once, since how a library shuts down is another question."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [python_of(environment), "-c", f"import os, sys; {statement}; os._exit(0)", folder]
+        command = [str(python_of(environment)), "-c", f"import os, sys; {statement}; os._exit(0)", folder]
         began = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         return time.perf_counter() - began
@@ -45,7 +46,8 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--rounds", type=int, default=30)
     asked = arguments.parse_args()
-    rows, works = [], {}
+    rows: list[dict[str, Any]] = []
+    works = {}
     for label, (environment, distribution, statement) in IMPORTS.items():
         try:
             name = f"{label} ({released(environment, distribution)})"
