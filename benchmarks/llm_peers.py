@@ -5,8 +5,8 @@
 Every library runs in processes and an environment of its own, with the same openai unless it forbids that, against one
 local server with a canned reply and a canned stream of 50 chunks, over kept-alive connections. Telemetry goes to a sink
 in that server: genux through its outbox on disk, inside a unit with a variant; OpenTelemetry through BatchSpanProcessor
-and OTLP over HTTP, traces only; Sentry with traces_sample_rate=1 and a transaction around ten calls, once more with its OpenAI
-integration off, since the transactions cost too. What each keeps of prompts and answers is its default.
+and OTLP over HTTP, traces only; Sentry with traces_sample_rate=1 and a transaction around ten calls, once more with its
+OpenAI integration off, since the transactions cost too. What each keeps of prompts and answers is its default.
 
 `caller` is the CPU of the thread that calls, the least of all rounds less the same of a bare client in the same
 process; `process` adds what other threads and the flush take until everything is sent. Medians over the processes, and
