@@ -85,6 +85,16 @@ def test_a_call_is_one_span_with_what_genux_knows(call, traced, envelopes, gx, l
     assert gx.status().failures == {}
 
 
+def test_a_body_that_is_read_late_is_one_span_that_knows_its_call_and_variants(traced, envelopes, gx, llm):
+    with testing.recording() as seen, gx.unit("user-1"), traced():
+        entry = gx.variant("ai-entry")
+        with llm.chat.completions.with_streaming_response.create(**ASKED) as reply:
+            reply.parse()
+    data = only(envelopes.generations)["data"]
+    assert data["genux.call_id"] == only(seen.calls).call_id
+    assert data["genux.variant.ai-entry"] == entry.key
+
+
 def test_asynchronous_calls_in_parallel_are_children_of_their_own_roots(traced, envelopes, gx, model_url):
     async def request(number, llm):
         with gx.unit(f"user-{number}"), gx.feature(f"feature-{number}"), traced(f"request-{number}"):
@@ -140,6 +150,32 @@ def test_a_stream_left_early_is_a_span_too(leave, traced, envelopes, gx, llm):
             gc.collect()
     assert only(seen.calls).status == "abandoned"
     assert only(envelopes.generations)["data"]["genux.status"] == "abandoned"
+
+
+def test_a_cancelled_call_is_a_span_too(traced, envelopes, gx, model_url):
+    async def visit():
+        async with openai.AsyncOpenAI(base_url=f"{model_url}/v1", api_key="k") as client:
+            llm = gx.wrap(client)
+            with traced():
+                stream = await llm.chat.completions.create(**ASKED, stream=True)
+                await anext(aiter(stream))
+
+                async def read():
+                    async for _ in stream:
+                        await asyncio.sleep(30)
+
+                reading = asyncio.create_task(read())
+                await asyncio.sleep(0.05)
+                reading.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await reading
+                await stream.close()
+
+    with testing.recording() as seen:
+        asyncio.run(visit())
+    span = only(envelopes.generations)
+    assert span["data"]["genux.status"] == only(seen.calls).status
+    assert only(seen.calls).status in {"cancelled", "abandoned"}
 
 
 def test_a_call_that_fails_is_a_span_with_its_error(traced, envelopes, gx, llm):
