@@ -1,6 +1,7 @@
 """However a host dies, and however long the service is away: each accepted event is in the lake once."""
 
 import signal
+import time
 
 import pytest
 
@@ -72,6 +73,7 @@ def test_a_service_killed_again_and_again_while_hosts_ship(service, host, in_lak
         for first in (0, 40_000)
     ]
     for victim in ("web", "worker", "all", "main"):
+        time.sleep(1.2)
         service.kill(victim)
         if victim in {"all", "main"}:
             service.start()
