@@ -9,6 +9,8 @@ from genux.wire import Call
 
 __all__ = ["CallRecorder"]
 
+_MAX_REMEMBERED = 1_000
+
 
 class CallRecorder:
     """Stamps a call with the current unit and its variants, and keeps the record. See `genux.llm._recorder`."""
@@ -16,6 +18,12 @@ class CallRecorder:
     def __init__(self, emitter: Emitter, guard: Guard) -> None:
         self._emitter = emitter
         self._guard = guard
+        self._served: dict[str, str] = {}
+        self._served_before: dict[str, str] = {}
+
+    def served_model(self, call_id: str) -> str:
+        """The model that answered a call that ended not long ago; empty when it is not known, or not yet."""
+        return self._served.get(call_id) or self._served_before.get(call_id, "")
 
     def call_started(self, call_id: str) -> CallContext:
         """A call begins, in the caller's context: remember it there as the current one."""
@@ -34,6 +42,11 @@ class CallRecorder:
 
     def call_finished(self, call: Call) -> None:
         """A call ended, in whichever thread or finaliser noticed."""
+        if call.served_model:
+            # Two generations stand in for an LRU, so that no lock is waited for in a finaliser.
+            if len(self._served) >= _MAX_REMEMBERED:
+                self._served_before, self._served = self._served, {}
+            self._served[call.call_id] = call.served_model
         try:
             self._emitter.emit(call)
         except Exception as error:  # noqa: BLE001 a measuring call never raises into the host

@@ -273,6 +273,8 @@ class Client:
     def resume_token(self, *, lifetime_seconds: float = 604_800.0) -> str:
         """A signed reference to the current LLM call, or else to the unit's last exposure, for another process.
 
+        It carries the model that answered, once the call has ended.
+
         Args:
             lifetime_seconds: until it is refused; a week unless said otherwise.
 
@@ -290,7 +292,11 @@ class Client:
             message = "no signing key has come from the service yet; other processes will refuse this resume token"
             self._guard.say_once("process_key", message)
         return tokens.mint(
-            keys or (self._process_key,), call_id=call_id, exposure_id=exposure_id, expires_at=expires_at
+            keys or (self._process_key,),
+            call_id=call_id,
+            exposure_id=exposure_id,
+            expires_at=expires_at,
+            served_model=self._recorder.served_model(call_id) if call_id else "",
         )
 
     def resume(self, token: str, /) -> Resumed:
@@ -302,7 +308,7 @@ class Client:
             self._guard.failed("resume", UsageError(f"token_{error.code}", str(error)))
             return Resumed(None, error.code, self._emitter, self._guard)
         unit = Unit("", call_id=reference.call_id, exposure_id=reference.exposure_id)
-        return Resumed(unit, "", self._emitter, self._guard)
+        return Resumed(unit, "", self._emitter, self._guard, served_model=reference.served_model)
 
     @guarded(answering(""))
     def force_token(self, variants: Mapping[str, str], /, *, lifetime_seconds: float = 86_400.0) -> str:

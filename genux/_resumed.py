@@ -19,10 +19,14 @@ class Resumed:
     Attributes:
         refused: why the token was refused, such as `expired`; empty when it was honoured. Tracking against a refused
             token is counted and dropped.
+        served_model: the model that answered the call, also after a fallback; empty when the token does not say.
     """
 
-    def __init__(self, unit: Unit | None, refused: str, emitter: Emitter, guard: Guard) -> None:
+    def __init__(
+        self, unit: Unit | None, refused: str, emitter: Emitter, guard: Guard, *, served_model: str = ""
+    ) -> None:
         self.refused = refused
+        self.served_model = served_model
         self._unit = unit
         self._emitter = emitter
         self._guard = guard

@@ -2,7 +2,8 @@
 
     token     = "g1." + base64url(claims) + "." + base64url(HMAC-SHA256(secret, "g1." + base64url(claims)))
     claims    = JSON {"k": key id, "e": expiry in Unix seconds, and one of
-                      "c": call id | "x": exposure id | "f": {experiment: variant}}
+                      "c": call id | "x": exposure id | "f": {experiment: variant};
+                      beside "c", "m": the model that answered, when it is known}
 
 Base64 is without padding. The claim is what a token is good for, and it has one only: a resume token forces nothing,
 and a force token resumes nothing. A token holds no unit id, so a browser or a queue may carry it; whoever holds a
@@ -24,13 +25,15 @@ __all__ = ["Reference", "is_token", "mint", "mint_force", "read", "read_force"]
 
 _PREFIX = "g1."
 _MAX_LENGTH = 1_024
+_MAX_MODEL_LENGTH = 128
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token refers to: a call or an exposure, one of the two."""
+    """What a token refers to: a call or an exposure, one of the two; and the model that answered, if known."""
 
     call_id: str = ""
     exposure_id: str = ""
+    served_model: str = ""
     expires_at: dt.datetime
 
 
@@ -39,10 +42,18 @@ class _Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     c: str = ""
     x: str = ""
     f: dict[str, str] = msgspec.field(default_factory=dict)
+    m: str = ""
     e: int
 
 
-def mint(token_keys: Sequence[TokenKey], *, call_id: str = "", exposure_id: str = "", expires_at: dt.datetime) -> str:
+def mint(
+    token_keys: Sequence[TokenKey],
+    *,
+    call_id: str = "",
+    exposure_id: str = "",
+    expires_at: dt.datetime,
+    served_model: str = "",
+) -> str:
     """Sign a reference with the newest key.
 
     Args:
@@ -50,13 +61,15 @@ def mint(token_keys: Sequence[TokenKey], *, call_id: str = "", exposure_id: str 
         call_id: the call referred to, or
         exposure_id: the exposure referred to.
         expires_at: aware; the token is refused from then on.
+        served_model: that answered the call; left out when it has more than 128 characters.
 
     Raises:
         TokenError: `unknown_key` when there is no key, `malformed` unless exactly one reference is given.
     """
     if bool(call_id) == bool(exposure_id):
         raise TokenError("malformed", "a resume token refers to a call or to an exposure, one of the two")
-    return _mint(token_keys, _Claims(k="", c=call_id, x=exposure_id, e=int(expires_at.timestamp())))
+    model = served_model if len(served_model) <= _MAX_MODEL_LENGTH else ""
+    return _mint(token_keys, _Claims(k="", c=call_id, x=exposure_id, m=model, e=int(expires_at.timestamp())))
 
 
 def mint_force(token_keys: Sequence[TokenKey], variants: Mapping[str, str], expires_at: dt.datetime) -> str:
@@ -92,7 +105,12 @@ def read(token_keys: Sequence[TokenKey], token: str, now: dt.datetime) -> Refere
     claims = _checked(token_keys, token, now)
     if claims.f:
         raise TokenError("wrong_kind", "this token forces variants; it refers to no call")
-    return Reference(call_id=claims.c, exposure_id=claims.x, expires_at=dt.datetime.fromtimestamp(claims.e, dt.UTC))
+    return Reference(
+        call_id=claims.c,
+        exposure_id=claims.x,
+        served_model=claims.m,
+        expires_at=dt.datetime.fromtimestamp(claims.e, dt.UTC),
+    )
 
 
 def read_force(token_keys: Sequence[TokenKey], token: str, now: dt.datetime) -> dict[str, str]:
