@@ -213,6 +213,22 @@ class Client:
         self._emitter.track(unit, name, value, properties)
 
     @guarded(nothing, loses_event=True)
+    def feedback(self, rating: float | str, /, **properties: Any) -> None:
+        """What a person thought of the current call's answer: the event `feedback`, joined to the call.
+
+        From another request or process it goes through the call's resume token: `gx.resume(token).feedback("up")`.
+
+        Args:
+            rating: `up` or True, `down` or False, or a number from -1 to 1.
+            **properties: JSON values. A comment is text that a person wrote: leave it out unless you may keep it.
+        """
+        unit, call = current_unit.get(), current_call.get()
+        if unit is None:
+            raise UsageError("no_unit", "feedback was given outside of a unit")
+        call_id = call[1] if call is not None and call[0] is unit else unit.call_id
+        self._emitter.feedback(unit, call_id, rating, properties)
+
+    @guarded(nothing, loses_event=True)
     def alias(self, anonymous_id: str, known_id: str, /, *, kind: str = "user") -> None:
         """An anonymous unit turned out to be a known one: both are analysed as the first seen."""
         self._emitter.alias(anonymous_id, known_id, kind)

@@ -27,6 +27,7 @@ __all__ = [
     "executor",
     "expose",
     "feature",
+    "feedback",
     "flush",
     "peek",
     "resume",
@@ -69,6 +70,11 @@ def expose(assignment: Assignment, /) -> None:
 def track(name: str, /, value: float = 1.0, **properties: Any) -> None:
     """See `Client.track`."""
     default_client().track(name, value, **properties)
+
+
+def feedback(rating: float | str, /, **properties: Any) -> None:
+    """See `Client.feedback`."""
+    default_client().feedback(rating, **properties)
 
 
 def alias(anonymous_id: str, known_id: str, /, *, kind: str = "user") -> None:

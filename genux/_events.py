@@ -29,6 +29,7 @@ __all__ = ["Emitter", "checked_text"]
 
 _MAX_REMEMBERED = 50_000
 _MAX_VALUE = 1e18
+_RATINGS = {"up": 1.0, True: 1.0, "down": -1.0, False: -1.0}
 _EXPOSED_REASONS = frozenset({"ASSIGNED", "FORCED"})
 
 _ExposureKey = tuple[str | int | bool | tuple[str, str], ...]
@@ -80,6 +81,23 @@ class Emitter:
                 name=checked_text(name, MAX_NAME_LENGTH, "bad_name", "an event's name"),
                 value=_checked_value(value),
                 call_id="" if unit.unit_id else unit.call_id,
+                exposure_id="" if unit.unit_id else unit.exposure_id,
+            )
+        )
+
+    def feedback(self, unit: Unit, call_id: str, rating: Any, properties: dict[str, Any]) -> bool:
+        """What a person thought of an answer; in a unit too it names the call."""
+        return self.emit(
+            Track(
+                event_id=uuid7(),
+                at=overrides.now(),
+                unit_id=unit.unit_id,
+                unit_kind=unit.unit_kind,
+                units=unit.units,
+                properties=properties,
+                name="feedback",
+                value=_checked_rating(rating),
+                call_id=call_id,
                 exposure_id="" if unit.unit_id else unit.exposure_id,
             )
         )
@@ -224,6 +242,13 @@ def _checked_value(value: Any) -> float:
     if not math.isfinite(number) or abs(number) > _MAX_VALUE:
         raise UsageError("bad_value", f"an event's value must be between -1e18 and 1e18, got {number}")
     return number
+
+
+def _checked_rating(rating: Any) -> float:
+    value = _RATINGS.get(rating) if isinstance(rating, str | bool) else _checked_value(rating)
+    if value is None or abs(value) > 1:
+        raise UsageError("bad_rating", f"a rating is `up`, `down` or a number from -1 to 1, got {rating!r:.50}")
+    return value
 
 
 def _without(ids: dict[str, str], kind: str) -> dict[str, str]:

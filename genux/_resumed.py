@@ -39,6 +39,13 @@ class Resumed:
             raise UsageError("refused_token", f"the outcome `{name}` has a resume token that is {self.refused}")
         self._emitter.track(self._unit, name, value, properties)
 
+    @guarded(nothing, loses_event=True)
+    def feedback(self, rating: "float | str", /, **properties: Any) -> None:
+        """Report what a person thought of the answer, as `Client.feedback` does."""
+        if self._unit is None:
+            raise UsageError("refused_token", f"the feedback has a resume token that is {self.refused}")
+        self._emitter.feedback(self._unit, self._unit.call_id, rating, properties)
+
     def __enter__(self) -> Self:
         """Make it the current unit."""
         self._scope.__enter__()

@@ -43,6 +43,8 @@ MAX_ID_LENGTH = 256
 MAX_NAME_LENGTH = 128
 MAX_TEXT_LENGTH = 2_048
 MAX_UNITS = 16
+MAX_SCORES = 64
+MAX_USED_CHUNKS = 100
 
 ASSIGNED_EVENT = "genux_assigned"
 """Reserved event name: a unit was told its variant by `peek`, which is no exposure. Its properties are `experiment`,
@@ -194,10 +196,16 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Retrieval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a retrieval step handed to the model: how many chunks, and how their scores were spread."""
+    """What a retrieval step handed to the model: how many chunks, and how their scores were spread.
+
+    `histogram` divides `score_min` to `score_max` into equal parts. `used` names the chunks that the answer drew on,
+    the first of `n_used`; null where nobody looked.
+    """
 
     source: Text = ""
     k: Count = 0
+    n_used: Count | None = None
+    used: Annotated[list[Name], msgspec.Meta(max_length=MAX_USED_CHUNKS)] = msgspec.field(default_factory=list)
     score_min: Value | None = None
     score_mean: Value | None = None
     score_max: Value | None = None
@@ -240,6 +248,7 @@ class Call(_Common, frozen=True, kw_only=True, omit_defaults=True, tag="call"):
     fallback: bool = False
     fallback_reason: Text = ""
     retrieval: Retrieval | None = None
+    scores: Annotated[dict[Name, Value], msgspec.Meta(max_length=MAX_SCORES)] = msgspec.field(default_factory=dict)
     assignments: list[AssignmentRef] = msgspec.field(default_factory=list)
 
 

@@ -2,18 +2,19 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar, cast
 
+from genux.llm._evaluated import checked_score, retrieval_of
 from genux.llm._probe import Probe
 from genux.llm._recorder import Recorder
-from genux.wire import Retrieval
 
 __all__ = ["ManualCall", "manual_call"]
 
-_BUCKETS = 10
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class ManualCall:
@@ -64,19 +65,19 @@ class ManualCall:
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorates a function, or a coroutine function: each of its calls is one measured call."""
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
-            async def measured_async(*args: Any, **kwargs: Any) -> Any:
+            async def measured_async(*args: P.args, **kwargs: P.kwargs) -> Any:
                 async with ManualCall(self._recorder, **self._about):
                     return await function(*args, **kwargs)
 
-            return measured_async
+            return cast("Callable[P, R]", measured_async)
 
         @functools.wraps(function)
-        def measured(*args: Any, **kwargs: Any) -> Any:
+        def measured(*args: P.args, **kwargs: P.kwargs) -> R:
             with ManualCall(self._recorder, **self._about):
                 return function(*args, **kwargs)
 
@@ -135,17 +136,35 @@ class ManualCall:
             probe.streaming = True
             probe.first_content_at = perf_counter()
 
-    def retrieval(self, *, scores: Sequence[float], k: int | None = None, source: str = "") -> None:
-        """Reports what a retrieval step handed to the model.
+    def retrieval(
+        self,
+        *,
+        scores: Sequence[float],
+        k: int | None = None,
+        source: str = "",
+        used: Iterable[str | int] | None = None,
+    ) -> None:
+        """Reports what a retrieval step handed to the model. Counts and the spread of scores are kept, no text.
 
         Args:
             scores: one score per chunk that was handed over, in any unit.
             k: how many chunks there were; the number of scores when not given.
             source: name of the index or collection.
+            used: ids or positions of the chunks that the answer drew on, such as those that it cites.
         """
         probe = self._probe
         if probe is not None:
-            probe.retrieval = probe.guarded("retrieval", _retrieval, list(scores), k, source)
+            found = probe.guarded("retrieval", retrieval_of, scores, k, source, used)
+            probe.retrieval = found or probe.retrieval
+
+    def score(self, name: str, value: float) -> None:
+        """Reports how an evaluator scored the answer, such as `faithfulness`; the last one of a name counts.
+
+        An evaluator that runs later, or elsewhere, tracks its score on the call's resume token instead.
+        """
+        probe = self._probe
+        if probe is not None:
+            probe.guarded("score", checked_score, probe.scores, name, value)
 
     def failed(self, error_type: str, http_status: int = 0) -> None:
         """The call failed although no exception leaves the block."""
@@ -153,24 +172,6 @@ class ManualCall:
         if probe is not None:
             probe.error_type = error_type
             probe.http_status = http_status
-
-
-def _retrieval(scores: list[float], k: int | None, source: str) -> Retrieval:
-    if not scores:
-        return Retrieval(source=source, k=k or 0)
-    low, high = min(scores), max(scores)
-    histogram = [0] * _BUCKETS
-    width = (high - low) / _BUCKETS
-    for score in scores:
-        histogram[min(int((score - low) / width), _BUCKETS - 1) if width else 0] += 1
-    return Retrieval(
-        source=source,
-        k=len(scores) if k is None else k,
-        score_min=low,
-        score_mean=sum(scores) / len(scores),
-        score_max=high,
-        histogram=histogram,
-    )
 
 
 def manual_call(

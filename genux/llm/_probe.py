@@ -56,6 +56,7 @@ class Probe(Observed):
         "reading",
         "requested_model",
         "retrieval",
+        "scores",
         "seen",
         "started",
         "streaming",
@@ -76,6 +77,7 @@ class Probe(Observed):
         self.audio_seconds = 0.0
         self.characters = 0
         self.retrieval: Retrieval | None = None
+        self.scores: dict[str, float] = {}
         self.attempts: list[Attempt] = []
         self.reading = False
         self.seen = False

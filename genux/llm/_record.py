@@ -103,5 +103,6 @@ def call_of(probe: "Probe", status: Status, now: float) -> Call:
         prompt_version=probe.prompt_version,
         attempts=attempts,
         retrieval=probe.retrieval,
+        scores=probe.scores,
         assignments=list(context.assignments),
     )

@@ -39,6 +39,7 @@ PUBLIC = {
         "executor",
         "expose",
         "feature",
+        "feedback",
         "flush",
         "peek",
         "resume",

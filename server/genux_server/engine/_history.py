@@ -106,12 +106,22 @@ def outcomes_of(
     names: Collection[str],
     *,
     with_properties: bool,
+    with_columns: Sequence[str] = (),
 ) -> Outcomes:
     """Outcomes called `names`, and all calls, of exposed units.
 
     What happened in several units, one inside another, belongs to the one of this kind.
     An outcome without a `unit_id` belongs to the unit of the call or exposure that it names, the call first; one that
     names nothing known belongs to nobody.
+
+    Args:
+        history: of one project and environment.
+        units: see `Exposed.units`.
+        aliases: see `aliases_of`.
+        unit_kind: the experiment's.
+        names: of events.
+        with_properties: keep the events' properties.
+        with_columns: further columns of calls to keep.
     """
     calls, n_call_copies = once(of_kind(history.calls, unit_kind))
     exposures = of_kind(history.exposures, unit_kind)
@@ -120,7 +130,7 @@ def outcomes_of(
     columns = (*_EVENT_COLUMNS, "properties") if with_properties else _EVENT_COLUMNS
     return Outcomes(
         events=_since_exposure(_owned(named, calls, exposures), units, aliases, columns),
-        calls=_since_exposure(calls, units, aliases, _CALL_COLUMNS),
+        calls=_since_exposure(calls, units, aliases, (*_CALL_COLUMNS, *with_columns)),
         n_duplicates=n_call_copies + n_event_copies,
     )
 

@@ -14,7 +14,16 @@ from genux_server.engine._cells import Column, summarise
 from genux_server.engine._connection import duckdb_connection, stored
 from genux_server.engine._distributions import with_distributions
 from genux_server.engine._history import Outcomes, open_lake, outcomes_of
-from genux_server.engine._measures import DISTRIBUTION_KINDS, Wanted, fold, json_text, value_columns, wanted_of
+from genux_server.engine._measures import (
+    DISTRIBUTION_KINDS,
+    Wanted,
+    call_columns,
+    fold,
+    json_columns,
+    json_text,
+    value_columns,
+    wanted_of,
+)
 from genux_server.engine._units import aliases_of, assigned_only, exposed_units
 from genux_server.model import Epoch, Facts, FunnelCount, LakeFiles, Message
 
@@ -68,8 +77,10 @@ def compute_facts(
             experiment.unit_kind,
             event_names,
             with_properties=any(m.source == "event" and m.field != "value" for m in measures),
+            with_columns=json_columns(measures),
         )
-        outcomes = replace(outcomes, events=value_columns(outcomes.events, measures))
+        events, calls = value_columns(outcomes.events, measures), call_columns(outcomes.calls, measures)
+        outcomes = replace(outcomes, events=events, calls=calls)
         units = _unit_table(exposed.units, outcomes, wanted, metrics, as_of, segments)
         summary = summarise(units, _columns(metrics, wanted), experiment, {s: f"segment:{s}" for s in segments})
         variants = [variant.key for variant in experiment.variants]

@@ -9,7 +9,7 @@ import ibis.expr.types as ir
 import msgspec
 
 from genux.errors import ConfigError
-from genux.specs import Measure, MetricSpec
+from genux.specs import SCORE_PREFIX, Measure, MetricSpec
 
 __all__ = [
     "CALL_FIELDS",
@@ -17,7 +17,9 @@ __all__ = [
     "DISTRIBUTION_KINDS",
     "Span",
     "Wanted",
+    "call_columns",
     "fold",
+    "json_columns",
     "json_text",
     "measured",
     "value_columns",
@@ -31,6 +33,8 @@ DISTRIBUTION_KINDS = frozenset({"quantile", "duration"})
 """Kinds of which one number per unit is not enough; what is kept per unit is how often, and whether, it happened."""
 
 _COUNTED_AS: Mapping[str, Literal["any", "count"]] = {"quantile": "count", "duration": "any"}
+_RETRIEVAL_FIELDS = "retrieval_"
+_RETRIEVAL_MEMBERS = ("k", "n_used", "score_min", "score_mean", "score_max")
 _SECONDS_PER_DAY = 86_400
 _MICROSECONDS = 1_000_000
 
@@ -45,6 +49,11 @@ CALL_FIELDS: Mapping[str, Callable[[ir.Table], ir.Value]] = {
     "images": lambda calls: calls.images,
     "audio_seconds": lambda calls: calls.audio_seconds,
     "characters": lambda calls: calls.characters,
+    "retrieval_k": lambda calls: calls["retrieval:k"],
+    "retrieval_used": lambda calls: calls["retrieval:n_used"],
+    "retrieval_min": lambda calls: calls["retrieval:score_min"],
+    "retrieval_mean": lambda calls: calls["retrieval:score_mean"],
+    "retrieval_max": lambda calls: calls["retrieval:score_max"],
     "errors": lambda calls: ibis.ifelse(calls.status == "error", 1, 0),
     "fallbacks": lambda calls: ibis.ifelse(calls.fallback, 1, 0),
 }
@@ -91,16 +100,17 @@ def wanted_of(metric: MetricSpec) -> dict[str, Wanted]:
     for component in wanted.values():
         if component.span.start_us >= component.span.end_us:
             raise ConfigError(f"metric {metric.key}: after_seconds leaves nothing of the conversion window")
-        if component.measure.source == "call" and component.measure.field not in CALL_FIELDS:
+        field = component.measure.field
+        if component.measure.source == "call" and not (field in CALL_FIELDS or field.startswith(SCORE_PREFIX)):
             fields = ", ".join(CALL_FIELDS)
-            raise ConfigError(f"metric {metric.key}: a call has no field {component.measure.field}; it has {fields}")
+            known = f"{fields}, {SCORE_PREFIX}<name>"
+            raise ConfigError(f"metric {metric.key}: a call has no field {field}; it has {known}")
     return wanted
 
 
 def json_text(value: ir.JSONValue, name: str) -> ir.StringValue:
     """A member of a JSON object as text; null where it is missing, an object or an array."""
-    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
-    member = value[f'"{quoted}"']
+    member = _member(value, name)
     return ibis.coalesce(member.str, member.int.cast("string"), member.float.cast("string"), member.bool.cast("string"))
 
 
@@ -110,8 +120,33 @@ def value_columns(events: ir.Table, measures: Iterable[Measure]) -> ir.Table:
     if not names:
         return events
     properties = events.properties.cast("json")
+    return events.mutate(**{f"property:{name}": _member(properties, name).float for name in names})
+
+
+def json_columns(measures: Iterable[Measure]) -> list[str]:
+    """The columns of JSON that measures of calls read."""
+    fields = {m.field for m in measures if m.source == "call"}
+    wanted = {"retrieval": _RETRIEVAL_FIELDS, "scores": SCORE_PREFIX}
+    return [column for column, prefix in wanted.items() if any(field.startswith(prefix) for field in fields)]
+
+
+def call_columns(calls: ir.Table, measures: Iterable[Measure]) -> ir.Table:
+    """The calls with a column for each fact of their retrieval, and each score, that a measure folds."""
+    scores = sorted({m.field for m in measures if m.source == "call" and m.field.startswith(SCORE_PREFIX)})
+    columns = {}
+    if "retrieval" in calls.columns:
+        retrieval = calls.retrieval.cast("json")
+        columns = {f"retrieval:{name}": _member(retrieval, name).float for name in _RETRIEVAL_MEMBERS}
+    if scores:
+        given = calls.scores.cast("json")
+        columns |= {field: _member(given, field.removeprefix(SCORE_PREFIX)).float for field in scores}
+    return calls.mutate(**columns) if columns else calls
+
+
+def _member(value: ir.JSONValue, name: str) -> ir.JSONValue:
     # Quoting the name makes a dot in it part of the name, not a path.
-    return events.mutate(**{f"property:{name}": properties[f'"{name}"'].float for name in names})
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    return value[f'"{quoted}"']
 
 
 def fold(rows: ir.Table, wanted: Mapping[str, Wanted]) -> ir.Table:
@@ -132,7 +167,8 @@ def measured(rows: ir.Table, want: Wanted) -> tuple[ir.BooleanValue, ir.Value]:
     measure = want.measure
     within = (rows.since_us >= want.span.start_us) & (rows.since_us < want.span.end_us)
     if measure.source == "call":
-        return within, CALL_FIELDS[measure.field](rows)
+        read = CALL_FIELDS.get(measure.field)
+        return within, rows[measure.field] if read is None else read(rows)
     value = rows.value if measure.field == "value" else rows[f"property:{measure.field}"]
     return within & (rows.name == measure.event), value
 

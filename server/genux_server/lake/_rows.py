@@ -108,6 +108,7 @@ class _Call(_Common, kw_only=True, tag="call", gc=False):
     fallback: bool = False
     fallback_reason: str = ""
     retrieval: Raw = _NOTHING
+    scores: Raw = _EMPTY_OBJECT
     assignments: Raw = _EMPTY_ARRAY
 
 
@@ -203,6 +204,7 @@ _CONVERT: Mapping[str, Callable[[Iterable[Any], pa.DataType], pa.Array]] = {
     "attributes": _json,
     "attempts": _json,
     "retrieval": _json_or_null,
+    "scores": _json_or_null,
     "assignments": _json,
     "cost_usd": _money,
 }

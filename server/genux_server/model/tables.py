@@ -90,9 +90,11 @@ CALLS: Mapping[str, str] = {
     "fallback": "bool",
     "fallback_reason": "string",
     "retrieval": "string",
+    "scores": "string",
     "assignments": "string",
 }
-"""`attempts`, `retrieval` and `assignments` are JSON as text. Tokens and cost are null when unknown, never 0."""
+"""`attempts`, `retrieval`, `scores` and `assignments` are JSON as text, the middle two null where there are none.
+Tokens and cost are null when unknown, never 0."""
 
 TABLES: Mapping[str, Mapping[str, str]] = {
     "exposures": EXPOSURES,

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import msgspec
 
 from genux.errors import ServiceError
-from genux.specs import CALL_FIELDS, MetricSpec
+from genux.specs import CALL_FIELDS, SCORE_PREFIX, MetricSpec
 from genux_server.service import audit
 from genux_server.service.scope import Scope, not_found, utcnow
 from genux_server.store import Store, experiments
@@ -77,6 +77,10 @@ def _decode(metric: Metric) -> MetricSpec:
     return msgspec.json.decode(metric.spec, type=MetricSpec)
 
 
+def _is_call_field(field: str) -> bool:
+    return field in CALL_FIELDS or (field.startswith(SCORE_PREFIX) and field != SCORE_PREFIX)
+
+
 def _check(spec: MetricSpec) -> None:
     if spec.kind == "ratio" and spec.denominator is None:
         raise ServiceError("invalid", f"$.denominator: the ratio `{spec.key}` needs one.", 400)
@@ -85,8 +89,9 @@ def _check(spec: MetricSpec) -> None:
     for name, measure in (("numerator", spec.numerator), ("denominator", spec.denominator)):
         if measure is not None and measure.source == "event" and not measure.event:
             raise ServiceError("invalid", f"$.{name}.event: name the event that `{spec.key}` measures.", 400)
-        if measure is not None and measure.source == "call" and measure.field not in CALL_FIELDS:
-            raise ServiceError("invalid", f"$.{name}.field: a call has {', '.join(CALL_FIELDS)}.", 400)
+        if measure is not None and measure.source == "call" and not _is_call_field(measure.field):
+            fields = ", ".join(CALL_FIELDS)
+            raise ServiceError("invalid", f"$.{name}.field: a call has {fields}, and {SCORE_PREFIX}<name>.", 400)
         if measure is not None and measure.after_seconds >= spec.window_seconds:
             raise ServiceError(
                 "invalid", f"$.{name}.after_seconds: it leaves nothing of the {spec.window_seconds:g} s window.", 400

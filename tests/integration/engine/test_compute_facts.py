@@ -96,6 +96,34 @@ def test_a_metric_folds_what_calls_used_beside_tokens(facts_of, name):
     assert totals(facts_of(seen("u"), *calls, called("u"), metrics=[used]), "used") == {"a": (1, 4.0)}
 
 
+RETRIEVED = wire.Retrieval(k=4, n_used=2, score_min=0.25, score_mean=0.5, score_max=0.75)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("retrieval_k", 4),
+        ("retrieval_used", 2),
+        ("retrieval_min", 0.25),
+        ("retrieval_mean", 0.5),
+        ("retrieval_max", 0.75),
+        ("score:faith.ful", 0.5),
+        ('score:a "quote"', -3),
+        ("score:nobody", 0),
+    ],
+)
+def test_a_metric_averages_what_is_known_of_retrieval_and_what_evaluators_said(facts_of, field, value):
+    metric = MetricSpec(
+        key="m", kind="mean", numerator=Measure(source="call", field=field, aggregate="mean"), window_seconds=3_600
+    )
+    scored = [{"faith.ful": 0.25, 'a "quote"': -3.0}, {"faith.ful": 0.75}]
+    calls = [called("u", retrieval=RETRIEVED, scores=scores) for scores in scored]
+    assert totals(facts_of(seen("u"), *calls, called("u"), metrics=[metric]), "m") == {"a": (1, value)}
+    quantile = msgspec.structs.replace(metric, kind="quantile")
+    values = facts_of(metrics=[quantile]).cells[0].values
+    assert (values is None) == (field == "score:nobody")
+
+
 def test_an_empty_lake_has_empty_facts(facts_of):
     facts = facts_of(segments=["country"])
     assert (facts.cells, facts.arm_counts, facts.funnel, facts.outliers) == ([], [], [], [])

@@ -47,6 +47,9 @@ METRICS = [
     ),
     MetricSpec(key="slowest", kind="mean", numerator=Measure(source="call", field="latency_seconds", aggregate="max")),
     MetricSpec(
+        key="faithful", kind="mean", numerator=Measure(source="call", field="score:faithful", aggregate="mean")
+    ),
+    MetricSpec(
         key="came_back",
         kind="retention",
         numerator=Measure(event="purchase", after_seconds=3_600),
@@ -126,6 +129,7 @@ def _calls():
             "status": st.sampled_from(["ok", "ok", "ok", "error"]),
             "latency_seconds": st.integers(0, 20).map(lambda n: n / 4),
             "cost_usd": st.sampled_from([None, "0.25", "1.000000000001"]),
+            "scores": st.sampled_from([{}, {"other": 1}, {"faithful": 0.25}, {"faithful": 0.75, "other": 1}]),
             "cost_reason": st.sampled_from(["", "no_usage", "unknown_model"]),
             "served_model": st.sampled_from(["", "m1", "m2"]),
             "http_status": st.sampled_from([200, 429]),
@@ -346,6 +350,8 @@ def field(row, measure):
         return value if isinstance(value, int | float) else None
     if measure.field == "errors":
         return int(row["status"] == "error")
+    if measure.field.startswith("score:"):
+        return row["scores"].get(measure.field.removeprefix("score:"))
     value = row[measure.field]
     return float(value) if value is not None else None
 

@@ -1,11 +1,14 @@
 """Calls measured by hand."""
 
 import asyncio
+import math
+from typing import assert_type
 
+import msgspec
 import pytest
 
 from genux.llm import CallContext, manual_call
-from genux.wire import Retrieval, Tokens
+from genux.wire import Call, Retrieval, Tokens
 
 
 class Recorder:
@@ -139,3 +142,61 @@ def test_methods_after_the_block_do_nothing(recorder):
     call.failed("late")
     assert recorder.calls[0].tokens is None
     assert recorder.failures == []
+
+
+def test_which_chunks_were_used_is_kept_as_a_count_and_the_first_hundred(recorder):
+    with manual_call(recorder, model="m") as call:
+        call.retrieval(scores=[0.5], used=["doc-1", 7, "x" * 500])
+    found = recorder.calls[0].retrieval
+    assert (found.n_used, found.used) == (3, ["doc-1", "7", "x" * 128])
+    with manual_call(recorder, model="m") as call:
+        call.retrieval(scores=[], k=9, used=range(500))
+    found = recorder.calls[1].retrieval
+    assert (found.k, found.n_used, len(found.used), found.score_mean) == (9, 500, 100, None)
+    for record in recorder.calls:
+        assert msgspec.json.decode(msgspec.json.encode(record), type=Call) == record
+
+
+def test_evaluators_scores_are_the_last_of_each_name(recorder):
+    with manual_call(recorder, model="m") as call:
+        call.score("faithfulness", 0.2)
+        call.score("faithfulness", 0.9)
+        call.score("length", 12)
+    assert recorder.calls[0].scores == {"faithfulness": 0.9, "length": 12.0}
+
+
+@pytest.mark.parametrize("report", [("s", math.nan), ("s", "high"), ("s", 1e19), ("", 1), (None, 1), ("n" * 129, 1)])
+def test_a_score_that_is_none_is_the_hosts_mistake_and_costs_nothing_else(recorder, report):
+    with manual_call(recorder, model="m") as call:
+        call.score("good", 1)
+        call.score(*report)
+        call.retrieval(scores=[math.inf])
+    assert recorder.calls[0].scores == {"good": 1.0}
+    assert [(where, error.code) for where, error in recorder.failures] == [
+        ("score", "bad_score"),
+        ("retrieval", "bad_score"),
+    ]
+
+
+def test_scores_are_bounded(recorder):
+    with manual_call(recorder, model="m") as call:
+        for number in range(70):
+            call.score(f"s{number}", 1)
+        call.score("s0", 2)
+    assert len(recorder.calls[0].scores) == 64
+    assert recorder.calls[0].scores["s0"] == 2
+    assert len(recorder.failures) == 6
+
+
+def test_a_decorated_function_keeps_its_signature_for_type_checkers(recorder):
+    @manual_call(recorder, model="m")
+    def add(left: int, right: int = 1) -> int:
+        return left + right
+
+    @manual_call(recorder, model="m")
+    async def answer(question: str) -> str:
+        return question.upper()
+
+    assert_type(add(1, right=2), int)
+    assert_type(asyncio.run(answer("why")), str)
+    assert len(recorder.calls) == 2
