@@ -120,7 +120,8 @@ def is_held_out(snapshot, experiment, unit_id):
     return any(
         halves("holdout:" + holdout["salt"], unit_id)[0] < floored(holdout["share"])
         for holdout in snapshot.get("holdouts", [])
-        if experiment["key"] in holdout.get("experiments", []) or not holdout.get("experiments")
+        if holdout.get("unit_kind", "user") == experiment.get("unit_kind", "user")
+        and (experiment["key"] in holdout.get("experiments", []) or not holdout.get("experiments"))
     )
 
 
@@ -235,6 +236,7 @@ def snapshots():
             experiment("held", "h-1"),
             experiment("held-twice", "h-2"),
             experiment("held-though-shipped", "h-3", status="shipped", shipped="summary"),
+            experiment("document", "h-4", unit_kind="document"),
         ],
         {
             "holdouts": [

@@ -47,6 +47,58 @@ def test_a_mistake_is_said_with_its_place(text, message):
         parse_config(text, "f.yaml")
 
 
+PAGE = "layers: [{key: page}]\nexperiments:\n"
+
+
+def part(key, ranges, more=""):
+    return f"  - {{key: {key}, {TWO}, layer: {{key: page, ranges: {ranges}}}{more}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            PAGE + part("e", [[0, 0.6]]) + part("f", [[0.8, 1], [0.5, 0.7]]),
+            r"experiments\[1\]\.layer\.ranges\[1\]: 0\.5",
+        ),
+        (PAGE + part("e", [[0.6, 0.6]]), r"experiments\[0\]\.layer\.ranges\[0\]: begins at 0\.6 and ends at 0\.6"),
+        (PAGE + part("e", [[0, 2]]), r"\$\.experiments\[0\]\.layer\.ranges\[0\]\[1\]"),
+        (
+            PAGE + part("e", [[0, 0.5]]) + part("f", [[0.5, 1]], ", unit_kind: document"),
+            "by user, this one by document",
+        ),
+        (PAGE.replace("page", "other") + part("e", [[0, 1]]), "there is no layer `page`"),
+        (f"holdouts: [{{key: h, share: 0.1, experiments: [x]}}]\nexperiments: [{{key: e, {TWO}}}]", r"holdouts\[0\]"),
+        (
+            (
+                "holdouts: [{key: h, share: 0.1, unit_kind: document, experiments: [e]}]\n"
+                f"experiments: [{{key: e, {TWO}}}]"
+            ),
+            "`e` assigns a user, not a document",
+        ),
+        (f"experiments: [{{key: e, {TWO}, scheme: growthbook-3}}]", r"\$\.experiments\[0\]\.scheme"),
+        (f"experiments: [{{key: e, {TWO}, prerequisites: [{{experiment: e, variants: [a]}}]}}]", "e -> e"),
+    ],
+)
+def test_what_holds_for_all_experiments_is_checked_with_its_place(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(text, "f.yaml")
+
+
+def test_layers_holdouts_and_exclusions_of_a_file_assign():
+    text = (
+        "layers: [{key: page}]\nholdouts: [{key: h, share: 0.2}]\n"
+        "exclusions: [[{attribute: bot, value: true}]]\nexperiments:\n"
+        + part("e", [[0, 0.5]])
+        + part("f", [[0.5, 1]], ", scheme: growthbook-2, prerequisites: [{experiment: e, variants: [a]}]")
+    )
+    compiled = compile_snapshot(snapshot_from_config(parse_config(text)))
+    reasons = {key: {assign(compiled, key, f"u{i}", {}).reason for i in range(300)} for key in "ef"}
+    assert reasons["e"] == {"ASSIGNED", "EXCLUDED", "HOLDOUT"}
+    assert reasons["f"] == {"ASSIGNED", "EXCLUDED", "HOLDOUT"}
+    assert assign(compiled, "e", "u1", {"bot": True}).reason == "EXCLUDED"
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"nope\.yaml: cannot be read"):
         load_config(tmp_path / "nope.yaml")
