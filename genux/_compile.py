@@ -169,6 +169,9 @@ def _fused(salt: str, stage: Stage[Assignment], matches: Matcher, not_targeted: 
 def _gated(gates: Sequence[Gate], choose: Callable[[str], Assignment]) -> Assigner:
     if not gates:
         return lambda unit_id, _attributes: choose(unit_id)
+    if len(gates) == 1:
+        gate = gates[0]
+        return lambda unit_id, attributes: gate(unit_id, attributes) or choose(unit_id)
 
     def assigner(unit_id: str, attributes: Mapping[str, Any]) -> Assignment:
         for gate in gates:
