@@ -10,11 +10,13 @@ __all__ = ["cli"]
 
 _COMMANDS = {
     "analyze": "genux_server.cli.analyze:analyze",
+    "backup": "genux_server.cli.backup:backup",
     "demo": "genux_server.cli.demo:demo",
     "doctor": "genux_server.cli.doctor:doctor",
     "keys": "genux_server.cli.serve:keys",
     "migrate": "genux_server.cli.serve:migrate",
     "report": "genux_server.cli.report:report",
+    "restore": "genux_server.cli.backup:restore",
     "serve": "genux_server.cli.serve:serve",
     "stats": "genux_server.cli.stats:stats",
     "worker": "genux_server.cli.serve:worker",

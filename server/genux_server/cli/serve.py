@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from genux_server import migrate as migrations
+from genux_server.cli.options import data_option
 from genux_server.config import Config
 from genux_server.service import bootstrap, people, snapshot
 from genux_server.service import keys as key_verbs
@@ -22,13 +23,11 @@ from genux_server.store import Store
 
 __all__ = ["keys", "migrate", "serve", "worker"]
 
-_data = click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Directory of everything kept.")
-
 
 @click.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port; 0 picks a free one.  [default: 8321]")
-@_data
+@data_option
 @click.option("--no-worker", is_flag=True, help="Only answer HTTP; `genux worker` runs elsewhere.")
 @click.option(
     "--print-keys-json",
@@ -61,7 +60,7 @@ def serve(
 
 
 @click.command()
-@_data
+@data_option
 def worker(*, data: Path | None) -> None:
     """Carry the inbox into the lake and keep reports fresh; one is active, others stand by."""
     from genux_server.cli.processes import stop_with_parent
@@ -84,7 +83,7 @@ def worker(*, data: Path | None) -> None:
 
 
 @click.command()
-@_data
+@data_option
 @click.option("--down", "revision", help="Go back to this revision; `base` drops every table.")
 def migrate(*, data: Path | None, revision: str | None) -> None:
     """Bring the database's tables to this version of genux (`serve` does so by itself)."""
@@ -97,7 +96,7 @@ def migrate(*, data: Path | None, revision: str | None) -> None:
 
 
 @click.group()
-@_data
+@data_option
 @click.pass_context
 def keys(ctx: click.Context, *, data: Path | None) -> None:
     """API keys and passwords of this installation, without a login: for whoever owns the database."""
