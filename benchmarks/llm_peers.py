@@ -1,6 +1,6 @@
 """CPU that measuring adds to an OpenAI call and to a chunk of a stream: genux as its users have it, beside six peers.
 
-    python benchmarks/llm_peers.py [--rounds 10] [--processes 3] [--json PATH]
+    python benchmarks/llm_peers.py [--rounds 20] [--processes 3] [--json PATH]
 
 Every library runs in processes and an environment of its own, with the same openai unless it forbids that, against one
 local server with a canned reply and a canned stream of 50 chunks, over kept-alive connections. Telemetry goes to a sink
@@ -9,10 +9,11 @@ and OTLP over HTTP, traces only; Sentry with traces_sample_rate=1 and a transact
 OpenAI integration off, since the transactions cost too. What each keeps of prompts and answers is its default.
 
 `caller` is the CPU of the thread that calls, the least of all rounds less the same of a bare client in the same
-process; `process` adds what other threads and the flush take until everything is sent. Medians over the processes, and
-their range. Chunks carry what a stream costs beyond a call. The rows `bare` show what these ways of measuring make of
-no difference at all. `recorded` counts calls with a name of their own that reached the sink; litellm calls models, also
-by a router with two keys as a route of genux has, and records nothing here.
+process, or in a twin process where the library patches openai itself; rounds take turns. `process` adds what other
+threads and the flush take until everything is sent. Medians over the processes, and their range. Chunks carry what a
+stream costs beyond a call. The rows `bare` show what these two ways of measuring make of no difference at all.
+`recorded` counts calls with a name of their own that reached the sink; litellm calls models, also by a router with two
+keys as a route of genux has, and records nothing here.
 """
 
 import statistics
@@ -34,8 +35,8 @@ LIBRARIES = {  # in the script: environment, name
     "sentry_off": ("sentry", "Sentry, openai integration off"),
     "litellm": ("litellm", "litellm.completion"),
     "litellm_router": ("litellm", "litellm.Router of two keys"),
-    "bare": ("openai", "bare, in turns"),
-    "bare_twice": ("openai", "bare, before and after"),
+    "bare": ("openai", "bare, beside bare"),
+    "bare_twin": ("openai", "bare, beside a twin"),
 }
 FIGURES = ("caller a call", "process a call", "caller a chunk", "process a chunk")
 
@@ -62,7 +63,7 @@ def row(library: str, results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--rounds", type=int, default=10)
+    arguments.add_argument("--rounds", type=int, default=20)
     arguments.add_argument("--processes", type=int, default=3)
     asked = arguments.parse_args()
     results: dict[str, list[dict[str, Any]]] = {library: [] for library in LIBRARIES}

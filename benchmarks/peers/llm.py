@@ -4,8 +4,8 @@
 
     python peers/llm.py LIBRARY URL ROUNDS
 
-A library that measures one client is timed in turns with a bare one. A library that patches the openai module is timed
-after as many rounds of the bare client, before it was switched on; `bare_twice` shows what that order alone does.
+A library that measures one client takes turns with a bare one beside it. One that patches the openai module leaves no
+bare client in its process: it takes turns with a twin process of the same environment, which never loads it.
 `caller` is this thread's CPU for a call, `process` adds the round's other CPU until the library's flush is over, and
 what the library wants around ten calls (a transaction, a unit).
 """
@@ -13,6 +13,7 @@ what the library wants around ten calls (a transaction, a unit).
 import contextlib
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +25,7 @@ from openai import OpenAI
 
 MODEL = "gpt-5-mini"
 MESSAGES = [{"role": "user", "content": "Say fifty words."}]
-CALLS, STREAMS, CHUNKS = 60, 20, 50
+CALLS, STREAMS, CHUNKS = 30, 10, 50
 N_CHECKED = 10
 
 
@@ -144,6 +145,10 @@ def litellm_router(url):
     return Measured(router.completion, lambda: None)
 
 
+def bare_twin(url):
+    return bare(url)
+
+
 def bare(url):
     return Measured(client(url).chat.completions.create, lambda: None)
 
@@ -160,7 +165,7 @@ LIBRARIES = {  # distributions to name; whether it measures one client; whether 
     "litellm": (("litellm",), True, False),
     "litellm_router": (("litellm",), True, False),
     "bare": ((), True, False),
-    "bare_twice": ((), False, False),
+    "bare_twin": ((), False, False),
 }
 
 
@@ -207,6 +212,35 @@ def warm(measured):
         timed(measured, work, 10)
 
 
+@contextlib.contextmanager
+def floor_here(url):
+    """Rounds of a bare client in this process."""
+    plain = bare(url)
+    warm(plain)
+    yield lambda: a_round(plain)
+
+
+@contextlib.contextmanager
+def floor_beside(url):
+    """Rounds of a bare client in a twin process, which sleeps in between."""
+    command = [sys.executable, __file__, "twin", url, "0"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as twin:
+
+        def a_round_there():
+            print(file=twin.stdin, flush=True)
+            return json.loads(twin.stdout.readline())
+
+        yield a_round_there
+        twin.stdin.close()
+
+
+def be_twin(url):
+    plain = bare(url)
+    warm(plain)
+    for _ in sys.stdin:
+        print(json.dumps(a_round(plain)), flush=True)
+
+
 def record(measured):
     """Calls of models whose names are marks: the sink must hear of each."""
     with measured.around():
@@ -218,19 +252,14 @@ def record(measured):
 
 def main():
     name, url, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    if name == "twin":
+        be_twin(url)
+        return
     distributions, is_interleaved, is_recording = LIBRARIES[name]
-    plain = bare(url)
-    warm(plain)
-    install = bare if name == "bare_twice" else globals()[name]
-    if is_interleaved:
-        measured = install(url)
-        warm(measured)
-        pairs = [(a_round(plain), a_round(measured)) for _ in range(rounds)]
-    else:
-        before = [a_round(plain) for _ in range(rounds)]
-        measured = install(url)
-        warm(measured)
-        pairs = list(zip(before, [a_round(measured) for _ in range(rounds)], strict=True))
+    measured = globals()[name](url)
+    warm(measured)
+    with floor_here(url) if is_interleaved else floor_beside(url) as floor:
+        pairs = [(floor(), a_round(measured)) for _ in range(rounds)]
     if is_recording:
         record(measured)
     floors, ours = zip(*pairs, strict=True)
