@@ -163,7 +163,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             asked = bool((request.get("stream_options") or {}).get("include_usage"))
             events, end = [event for _, event in chat_events(ANSWER, with_usage=asked)], b"data: [DONE]\n\n"
         self._head(200, "text/event-stream", {"transfer-encoding": "chunked"})
-        for event in events[:upto]:
+        if upto is not None:
+            events = events[: upto if self.answer is None else 2]
+        for event in events:
             name = f"event: {event['type']}\n".encode() if "type" in event else b""
             self._chunk(name + b"data: " + json.dumps(event).encode() + b"\n\n")
             time.sleep(0.001)

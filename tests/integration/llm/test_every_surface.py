@@ -1,14 +1,12 @@
 """Surface x client x way of asking x outcome: one record each, and the caller sees what the bare client gives."""
 
 import asyncio
-import contextlib
-import gc
-import inspect
-import ssl
 
 import openai
 import pydantic
 import pytest
+from llm_harness import both as compared
+from llm_harness import connected, each, entered, settled, shown
 from openai import AsyncOpenAI, OpenAI
 
 from genux.llm import price, wrap
@@ -24,50 +22,6 @@ RESPONSE = {"model": MODEL, "input": "Summarize: ..."}
 class Summary(pydantic.BaseModel):
     title: str
     points: list[str]
-
-
-TLS = ssl.create_default_context()
-
-
-def connected(kind, **options):
-    """A client as its constructor makes it, but for the 20 ms of a TLS context that loopback has no use for."""
-    http = openai.DefaultAsyncHttpxClient if kind is AsyncOpenAI else openai.DefaultHttpxClient
-    return kind(api_key="k", http_client=http(verify=TLS), **options)
-
-
-async def settled(value):
-    return await value if inspect.isawaitable(value) else value
-
-
-@contextlib.asynccontextmanager
-async def entered(manager):
-    if hasattr(manager, "__aenter__"):
-        async with manager as value:
-            yield value
-    else:
-        with manager as value:
-            yield value
-
-
-async def each(items, seen, take=None):
-    """Reads a sync or async iterable into `seen`, stopping after `take` items."""
-    if hasattr(items, "__aiter__"):
-        async for item in items:
-            seen.append(shown(item))
-            if len(seen) == take:
-                break
-    else:
-        for item in items:
-            seen.append(shown(item))
-            if len(seen) == take:
-                break
-
-
-def shown(item):
-    """What a caller can see of an object: its type, every field, and which fields were set."""
-    if isinstance(item, pydantic.BaseModel):
-        return type(item).__qualname__, item.to_dict(exclude_unset=True, mode="json", warnings=False)
-    return item
 
 
 def resource(client, surface):
@@ -142,36 +96,8 @@ WHOLE = [plain, parsed, raw, raw_unparsed, body_streamed, body_read]
 STREAMED = [stream, helper, raw_stream, lines]
 
 
-async def use(way, client, surface, *, take=None):
-    """What the caller sees: everything read, and the exception that ended it."""
-    seen = []
-    try:
-        await way(client, surface, seen, take)
-    except openai.OpenAIError as error:
-        return seen, (type(error), str(error), getattr(error, "status_code", None), type(error.__cause__))
-    except Exception as error:  # noqa: BLE001 - whatever the bare client lets through, the measured one must too
-        return seen, (type(error), str(error))
-    return seen, None
-
-
-def both(way, surface, kind, url, recorder, *, take=None, **options):
-    """Runs a way of asking with a bare and with a measured client; returns what each saw."""
-
-    async def run():
-        outcomes = []
-        for measured in (False, True):
-            client = connected(kind, base_url=url, max_retries=0, **options)
-            if measured:
-                assert wrap(client, recorder, provider="openai", stream_usage=True) is client
-            try:
-                outcomes.append(await use(way, client, surface, take=take))
-            finally:
-                await settled(client.close())
-        return outcomes
-
-    bare, measured = asyncio.run(run())
-    gc.collect()
-    return bare, measured
+def both(way, surface, kind, scripted, outcome, recorder, *, take=None, **options):
+    return compared(lambda client, seen: way(client, surface, seen, take), kind, scripted, outcome, recorder, **options)
 
 
 def table(ways):
@@ -183,7 +109,7 @@ def table(ways):
 
 @table(WHOLE + STREAMED)
 def test_an_answer_is_recorded_once_with_exact_usage_and_cost(way, surface, kind, scripted, recorder):
-    bare, measured = both(way, surface, kind, scripted.url("ok"), recorder)
+    bare, measured = both(way, surface, kind, scripted, "ok", recorder)
     assert measured == bare
     assert bare[1] is None
     call = recorder.only()
@@ -218,7 +144,7 @@ def test_an_answer_is_recorded_once_with_exact_usage_and_cost(way, surface, kind
 def test_a_refusal_is_an_error_with_its_status(
     way, surface, kind, outcome, error_type, http_status, scripted, recorder
 ):
-    bare, measured = both(way, surface, kind, scripted.url(outcome), recorder)
+    bare, measured = both(way, surface, kind, scripted, outcome, recorder)
     assert measured == bare
     assert bare[1][0].__name__ == error_type
     call = recorder.only()
@@ -230,7 +156,7 @@ def test_a_refusal_is_an_error_with_its_status(
 
 @table([plain, parsed, raw, body_read, stream, helper, raw_stream, lines])
 def test_a_timeout_is_an_error_without_a_status(way, surface, kind, scripted, recorder):
-    bare, measured = both(way, surface, kind, scripted.url("timeout"), recorder, timeout=0.1)
+    bare, measured = both(way, surface, kind, scripted, "timeout", recorder, timeout=0.1)
     assert measured == bare
     assert bare[1][0] is openai.APITimeoutError
     call = recorder.only()
@@ -240,7 +166,7 @@ def test_a_timeout_is_an_error_without_a_status(way, surface, kind, scripted, re
 
 @table(WHOLE + STREAMED)
 def test_a_connection_cut_in_mid_answer_is_an_error(way, surface, kind, scripted, recorder):
-    bare, measured = both(way, surface, kind, scripted.url("cut"), recorder)
+    bare, measured = both(way, surface, kind, scripted, "cut", recorder)
     assert measured == bare
     assert bare[1] is not None
     call = recorder.only()
@@ -255,7 +181,7 @@ def test_a_connection_cut_in_mid_answer_is_an_error(way, surface, kind, scripted
 
 @table(STREAMED)
 def test_leaving_a_stream_early_is_recorded_as_abandoned(way, surface, kind, scripted, recorder):
-    bare, measured = both(way, surface, kind, scripted.url("ok"), recorder, take=3)
+    bare, measured = both(way, surface, kind, scripted, "ok", recorder, take=3)
     assert measured == bare
     call = recorder.only()
     assert call.status == "abandoned"
