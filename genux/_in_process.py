@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,7 +124,7 @@ class InProcessService:
         return client
 
     def apply(self, config: str | Path) -> None:
-        """Create the metrics and experiments of a YAML file, and start the experiments.
+        """Create the metrics, rules and experiments of a YAML file, and start the experiments.
 
         Clients made before hear of them with their next batch; make them afterwards.
 
@@ -131,14 +132,23 @@ class InProcessService:
             ConfigError: the file cannot be used.
             ServiceError: the service refused something in it.
         """
-        from genux.config import load_config
+        from genux.config import in_order, load_config
 
         read = load_config(config)
         for metric in read.metrics:
             self.request("POST", "/v1/metrics", metric)
-        for experiment in read.experiments:
+        # Layers before the experiments that divide them, holdouts after those that they name.
+        self._put_rules(layers=read.layers, exclusions=read.exclusions)
+        experiments = in_order(read.experiments)
+        for experiment in experiments:
             self.request("POST", "/v1/experiments", experiment)
+        self._put_rules(layers=read.layers, exclusions=read.exclusions, holdouts=read.holdouts)
+        for experiment in experiments:
             self.request("POST", f"/v1/experiments/{experiment.key}/start")
+
+    def _put_rules(self, **rules: Any) -> None:
+        if any(rules.values()):
+            self.request("PUT", "/v1/assignment-rules", rules)
 
     def report(self, experiment: str) -> dict[str, Any]:
         """The experiment's report on everything that this service's clients recorded until now.
@@ -148,8 +158,11 @@ class InProcessService:
         """
         for client in self._clients:
             client.flush(_PATIENCE_SECONDS)
-        self._backend.archive()
-        report: dict[str, Any] = self.request("GET", f"/v1/experiments/{experiment}/report?refresh=1")
+        with warnings.catch_warnings():
+            # What the libraries of a service deprecate is no failure of an app's tests, whose warnings may be errors.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._backend.archive()
+            report: dict[str, Any] = self.request("GET", f"/v1/experiments/{experiment}/report?refresh=1")
         return report
 
     def request(self, method: str, path: str, body: Any = None) -> Any:

@@ -169,6 +169,28 @@ def test_without_the_service_its_tests_are_skipped_with_the_reason(project, pyte
     run.stdout.fnmatch_lines(["*the service cannot be imported*pip install 'genux[[]server[]]'*"])
 
 
+def test_a_report_is_there_where_warnings_are_errors(project, pytester):
+    pytester.makefile(
+        ".yaml",
+        genux="""
+            metrics: [{key: accepted, numerator: {event: answer_accepted}}]
+            experiments: [{key: ai-entry, primary: accepted, variants: [{key: chat}, {key: summary}]}]
+        """,
+    )
+    run = project(
+        """
+def test_report(genux_service):
+    genux_service.apply("genux.yaml")
+    genux_service.client()
+    for n in range(10):
+        visit(f"user-{n}")
+    assert genux_service.report("ai-entry")["n_units"] == 10
+""",
+        "-Werror",
+    )
+    run.assert_outcomes(passed=1)
+
+
 def test_whoever_does_not_use_it_pays_for_one_small_module(pytester):
     pytester.makepyfile("""
 import sys
