@@ -6,18 +6,21 @@ and usage are observed as without a route; the call takes over what the attempt 
 """
 
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+import math
+from collections.abc import Callable, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from genux.llm._ahead import MAX_HELD, AsyncReplay, Replay, is_preamble
 from genux.llm._exchange import Exchange
 from genux.llm._facts import fields_of
 from genux.llm._lanes import Lanes, Parcel, refusal, seconds_of, within
 from genux.llm._probe import Probe
 from genux.llm._record import Status, attempt_of, call_of
 from genux.llm._route import Route, Ticket, Wait
+from genux.llm._steps import END, Ask, Close, Read, Send, Step, Steps
 from genux.llm._target import Target, key_id_of
 from genux.llm._verdict import Verdict, verdict_of, verdict_of_event
 
@@ -25,50 +28,10 @@ if TYPE_CHECKING:
     from genux.llm._exchange import Meter
     from genux.wire import Attempt, Call
 
-__all__ = ["END", "Ask", "Close", "Journey", "Read", "Send", "Step"]
+__all__ = ["Journey"]
 
-END = object()
-"""Sent in for a `Read` when the stream has ended."""
-
-_MAX_HELD = 64
-_PREAMBLES = frozenset(
-    {
-        "response.created",
-        "response.queued",
-        "response.in_progress",
-        "response.output_item.added",
-        "response.content_part.added",
-    }
-)
-
-
-class Send(NamedTuple):
-    """Make the request."""
-
-    client: Any
-    exchange: Exchange
-
-
-class Read(NamedTuple):
-    """Take the next event of a stream."""
-
-    iterator: Any
-
-
-class Close(NamedTuple):
-    """Close a stream that nobody will read."""
-
-    stream: Any
-
-
-class Ask(NamedTuple):
-    """Call the function that knows the key."""
-
-    function: Callable[[], Any]
-
-
-Step = Send | Read | Close | Ask | Wait
-Steps = Generator[Step, Any, Any]
+# A timeout of 0 would mean something else to the HTTP library.
+_LEAST_SECONDS = 0.001
 
 
 class _Fault(Exception):  # noqa: N818 - never seen outside
@@ -168,10 +131,17 @@ class Journey(Probe):
         # As though there were no route.
         self._ticket, self._over, self._key_id = None, None, ""
         self._is_decided = self._has_answer = True
+        exchange = self.guarded("begin", self._plain)
+        result = yield Send(self._client, exchange)
+        if exchange is None:
+            self.guarded("call", self.finish, "ok", perf_counter())
+        return result
+
+    def _plain(self) -> Exchange:
         exchange = Exchange(self._meter, self._client, self._options, streaming=self.streaming)
         self._leg_id = id(exchange)
         exchange.enter()
-        return (yield Send(self._client, exchange))
+        return exchange
 
     def _along(self) -> Steps:
         failed: _Failed | None = None
@@ -213,16 +183,12 @@ class Journey(Probe):
     def _attempt(self, ticket: Ticket) -> Generator[Step, Any, Any]:
         self._ticket, self._over = ticket, None
         self._trip.n_attempts += 1
-        key: Any = ticket.spot.target.key
-        try:
-            if callable(key):
-                key = yield Ask(key)
-        except BaseException as error:
-            self._route.give_back(ticket, 0)
-            if not isinstance(error, Exception):
-                raise
-            self._fail(ticket, Verdict("key_function", "falter"))
-            return _Failed(error)
+        key = ticket.spot.target.key
+        if callable(key):
+            answer = yield from self._asked_for_key(ticket, key)
+            if isinstance(answer, _Failed):
+                return answer
+            key = answer
         try:
             send = self._ours(self._leg, ticket, key)
         except _Fault:
@@ -252,9 +218,25 @@ class Journey(Probe):
             result._iterator = self._replay(held, result._iterator)  # noqa: SLF001 - as above
         return result
 
+    def _asked_for_key(self, ticket: Ticket, function: Callable[[], Any]) -> Generator[Step, Any, "str | _Failed"]:
+        try:
+            key = yield Ask(function)
+        except BaseException as error:
+            self._route.give_back(ticket, 0)
+            if not isinstance(error, Exception):
+                raise
+            failed = _Failed(error)
+        else:
+            if isinstance(key, str):
+                return key
+            self._route.give_back(ticket, 0)
+            failed = _Failed(TypeError(f"a key must be text; the function of a target gave {type(key).__name__}"))
+        self._fail(ticket, Verdict("key_function", "falter"))
+        return failed
+
     def _read_ahead(self, stream: Any, held: list[Any]) -> Generator[Step, Any, Verdict | None]:
         """Reads on until the answer begins: a failure before that is the attempt's, and another may follow."""
-        while len(held) < _MAX_HELD:
+        while len(held) < MAX_HELD:
             event = yield Read(stream._iterator)  # noqa: SLF001 - what `next(stream)` delegates to
             if event is END:
                 break
@@ -264,7 +246,7 @@ class Journey(Probe):
                 failure = fields_of(fields_of(fields.get("response")).get("error")) or fields
                 verdict: Verdict | None = self.guarded("route", verdict_of_event, failure.get("code"))
                 return verdict
-            if not _is_preamble(fields):
+            if not is_preamble(fields):
                 break
         return None
 
@@ -289,8 +271,9 @@ class Journey(Probe):
         client = self._lanes.client(self._client, ticket.spot, key, self._meter.provider)
         self._key_id = key_id_of(client.api_key or "")
         timeout = None
-        if self._route.total_seconds is not None or self._trip.n_attempts > 1:
-            timeout = within(self._timeout, max(self._trip.deadline - self._route.clock(), 0.001))
+        left = self._trip.deadline - self._route.clock()
+        if left < math.inf and (self._route.total_seconds is not None or self._trip.n_attempts > 1):
+            timeout = within(self._timeout, max(left, _LEAST_SECONDS))
         options = self._parcel.addressed(ticket.spot.target, timeout)
         exchange = Exchange(vars(client)["_genux_meter"], client, options, streaming=self.streaming)
         self._leg_id = id(exchange)
@@ -314,6 +297,11 @@ class Journey(Probe):
             self.leave()
         else:
             self.raised(error)
+
+    def left(self, error: BaseException | None) -> None:
+        """As for any call; but finalisers come in any order, and an attempt that is open tells how the call ended."""
+        if not self._leg_id:
+            super().left(error)
 
     def attempt_over(self, probe: Probe, status: Status, now: float) -> None:
         """An attempt ended; with the one that answered ends the call."""
@@ -365,67 +353,6 @@ class Journey(Probe):
         if self._has_answer and self._ticket is not None:
             reason = self._trip.fallback_reason(self._ticket.spot, self.requested_model)
         return msgspec.structs.replace(call, attempts=attempts, fallback=bool(reason), fallback_reason=reason)
-
-
-class Replay(Iterator[Any]):
-    """A stream's iterator that begins with what was read ahead."""
-
-    __slots__ = ("_held", "_rest")
-
-    def __init__(self, held: list[Any], rest: Any) -> None:
-        self._held = held[::-1]
-        self._rest = rest
-
-    def __next__(self) -> Any:
-        if self._held:
-            return self._held.pop()
-        if self._rest is None:
-            raise StopIteration
-        return next(self._rest)
-
-    def close(self) -> None:
-        """Closes the iterator behind."""
-        if self._rest is not None:
-            self._rest.close()
-
-
-class AsyncReplay(AsyncIterator[Any]):
-    """The same for an `AsyncStream`."""
-
-    __slots__ = ("_held", "_rest")
-
-    def __init__(self, held: list[Any], rest: Any) -> None:
-        self._held = held[::-1]
-        self._rest = rest
-
-    async def __anext__(self) -> Any:
-        if self._held:
-            return self._held.pop()
-        if self._rest is None:
-            raise StopAsyncIteration
-        return await anext(self._rest)
-
-    async def aclose(self) -> None:
-        """Closes the iterator behind."""
-        if self._rest is not None:
-            await self._rest.aclose()
-
-
-def _is_preamble(fields: Mapping[str, Any]) -> bool:
-    """Whether a stream event comes before anything of the answer, reasoning included."""
-    kind = fields.get("type")
-    if isinstance(kind, str):
-        return kind in _PREAMBLES
-    choices = fields.get("choices")
-    return choices is not None and not any(_says_something(fields_of(choice)) for choice in choices)
-
-
-def _says_something(choice: Mapping[str, Any]) -> bool:
-    if choice.get("finish_reason") or choice.get("text"):
-        return True
-    delta = choice.get("delta")
-    said = {**fields_of(delta), **(getattr(delta, "model_extra", None) or {})}
-    return any(value for name, value in said.items() if name != "role")
 
 
 def _is_not_given(value: object) -> bool:

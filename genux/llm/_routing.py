@@ -7,14 +7,15 @@ from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 from genux.llm._facts import operation_of
-from genux.llm._journey import END, Ask, Close, Journey, Read, Send, Step
+from genux.llm._journey import Journey
 from genux.llm._lanes import Lanes
 from genux.llm._route import Route
+from genux.llm._steps import END, Ask, Close, Read, Send, Step
 
 if TYPE_CHECKING:
     from genux.llm._exchange import Meter
 
-__all__ = ["Journey", "Routing", "travel", "travel_async"]
+__all__ = ["Routing", "travel", "travel_async"]
 
 # Requests that any provider could answer; all others are about something that one of them keeps.
 _ROUTED = frozenset(

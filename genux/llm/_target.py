@@ -36,7 +36,8 @@ class Target:
             begins with. Say False for the same model under another name, such as an Azure deployment.
 
     Raises:
-        ConfigError: a limit or weight is negative, or an arm is not `experiment:variant`.
+        ConfigError: a limit or weight is negative, an arm is not `experiment:variant`, or there is an address without
+            a key, so that the calling client's would go there.
     """
 
     key: str | Callable[[], Any] | None = dataclasses.field(default=None, repr=False)
@@ -57,6 +58,8 @@ class Target:
         for field in ("weight", "max_concurrent", "requests_per_minute", "tokens_per_minute"):
             if getattr(self, field) < 0:
                 raise ConfigError(f"a target's {field} must not be negative, got {getattr(self, field)}")
+        if self.base_url and self.key is None and self.client is None:
+            raise ConfigError("a target with an address of its own needs a key of its own: yours is not for strangers")
         if not all(":" in arm for arm in self.arms):
             raise ConfigError(f"a target's arms are a tuple of `experiment:variant`, got {self.arms!r}")
 

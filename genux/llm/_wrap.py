@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 
 from genux.errors import UsageError
 from genux.llm._exchange import Exchange, Meter
+from genux.llm._journey import Journey
 from genux.llm._recorder import Recorder
 from genux.llm._route import Route
-from genux.llm._routing import Journey, Routing, travel, travel_async
+from genux.llm._routing import Routing, travel, travel_async
+from genux.llm._steps import Send
 
 __all__ = ["wrap"]
 
@@ -165,9 +167,13 @@ def _sync_request(base: Any) -> Callable[..., Any]:
     def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         journey = _depart(self, options, kwargs.get("stream"))
         if journey is not None:
-            return travel(
-                journey, lambda leg: send(_unmeasured(leg.client), leg.client, leg.exchange, cast_to, args, kwargs)
-            )
+
+            def carry(leg: Send) -> Any:
+                if leg.exchange is None:
+                    return base.request(self, cast_to, options, *args, **kwargs)
+                return send(_unmeasured(leg.client), leg.client, leg.exchange, cast_to, args, kwargs)
+
+            return travel(journey, carry)
         exchange = _begin(self, options, kwargs.get("stream"))
         if exchange is None:
             return base.request(self, cast_to, options, *args, **kwargs)
@@ -193,9 +199,13 @@ def _async_request(base: Any) -> Callable[..., Any]:
     async def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         journey = _depart(self, options, kwargs.get("stream"))
         if journey is not None:
-            return await travel_async(
-                journey, lambda leg: send(_unmeasured(leg.client), leg.client, leg.exchange, cast_to, args, kwargs)
-            )
+
+            async def carry(leg: Send) -> Any:
+                if leg.exchange is None:
+                    return await base.request(self, cast_to, options, *args, **kwargs)
+                return await send(_unmeasured(leg.client), leg.client, leg.exchange, cast_to, args, kwargs)
+
+            return await travel_async(journey, carry)
         exchange = _begin(self, options, kwargs.get("stream"))
         if exchange is None:
             return await base.request(self, cast_to, options, *args, **kwargs)
