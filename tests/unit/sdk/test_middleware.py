@@ -1,4 +1,6 @@
 import asyncio
+import io
+from wsgiref.util import FileWrapper
 
 import flask
 import pytest
@@ -61,6 +63,15 @@ def test_a_request_whose_visitor_cannot_be_told_is_served_all_the_same(app, gx):
     assert gx.status().failures == {"unit_of": 1}
     assert WsgiTransport(app).send("GET", "/plain", b"", {"X-User": ""}).body == b"NO_UNIT"
     assert gx.status().failures == {"unit_of": 1}
+
+
+def test_a_file_reaches_the_server_as_it_is_so_that_it_can_send_it_quickly(gx):
+    def app(request, _start_response):
+        return request["wsgi.file_wrapper"](io.BytesIO(b"file"))
+
+    answer = WsgiUnit(app, lambda _: "user-1")({**environ("/"), "wsgi.file_wrapper": FileWrapper}, None)
+    assert isinstance(answer, FileWrapper)
+    assert list(answer) == [b"file"]
 
 
 def environ(path):
