@@ -24,6 +24,7 @@ from genux.llm._verdict import Verdict
 __all__ = ["Route", "Ticket", "Trip", "Wait"]
 
 _JITTER = 0.25
+_ATTEMPTS_WORTH = 3
 
 SayOnce = Callable[[str, str], None]
 KeyStates = MutableMapping[tuple[str, int, object], KeyState]
@@ -85,8 +86,8 @@ class Route:
     Args:
         name: in status and records.
         targets: at least one.
-        total_seconds: everything together: attempts, waits, up to a stream's first token. Default: the caller's own
-            timeout, so that a request along a route takes no longer than one without may.
+        total_seconds: everything together: attempts, waits, up to a stream's first token. Default: three times the
+            caller's own timeout, which is what openai's three attempts may take without a route.
         max_attempts: of one request.
         cooldown_seconds: first cooldown where the provider names none; each further one doubles.
         max_cooldown_seconds: longest cooldown, also when Retry-After asks for more.
@@ -166,7 +167,7 @@ class Route:
 
         Args:
             arms: the arms that its unit is in, as `experiment:variant`.
-            timeout_seconds: the caller's own timeout.
+            timeout_seconds: the caller's own timeout of one attempt.
             serves: whether a target can serve this request at all.
 
         Raises:
@@ -181,7 +182,7 @@ class Route:
         if not spots:
             raise UsageError("no_target", f"route `{self.name}` has no target for this request, which goes without")
         lineup, n_first = _in_order(spots)
-        seconds = timeout_seconds if self.total_seconds is None else self.total_seconds
+        seconds = _ATTEMPTS_WORTH * timeout_seconds if self.total_seconds is None else self.total_seconds
         intended = frozenset(spot.target.model for spot in lineup[:n_first])
         return Trip(lineup, self.clock() + seconds, intended)
 

@@ -1,0 +1,125 @@
+"""What a request looks like at each target, and what an app sees when none may be asked."""
+
+import threading
+
+import openai
+import pytest
+from openai import OpenAI
+
+from genux.llm import Route, Target, wrap
+
+ASKED = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hello"}]}
+
+
+class Keyed(OpenAI):
+    """A client of an API that knows idempotency keys, which keeps what it sends."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self._idempotency_header = "Idempotency-Key"
+
+    def _prepare_request(self, request):
+        sent.append((request.headers["authorization"].removeprefix("Bearer "), request.headers["idempotency-key"]))
+
+
+sent: list[tuple[str, str]] = []
+
+
+@pytest.fixture
+def along(scripted, recorder):
+    sent.clear()
+    targets = [
+        Target(key="sk-a"),
+        Target(key="sk-b"),
+        Target(key="sk-c", model="gpt-5-nano"),
+        Target(key="sk-d", model="gpt-5-nano"),
+    ]
+    client = Keyed(base_url=scripted.url("500"), api_key="k")
+    return wrap(client, recorder, route=Route("r", targets, max_attempts=4))
+
+
+def test_another_key_means_the_same_request_and_another_model_a_new_one(along, scripted):
+    with pytest.raises(openai.InternalServerError):
+        along.chat.completions.create(**ASKED)
+    (a, first), (b, second), (c, third), (d, fourth) = sent
+    assert [a, b, c, d] == ["sk-a", "sk-b", "sk-c", "sk-d"]
+    assert first == second != third == fourth
+    models = [request["model"] for _, _, request in scripted.requests[-4:]]
+    assert models == ["gpt-5-mini", "gpt-5-mini", "gpt-5-nano", "gpt-5-nano"]
+
+
+def test_the_callers_own_idempotency_key_goes_with_the_callers_own_model_only(along):
+    with pytest.raises(openai.InternalServerError):
+        along.chat.completions.create(**ASKED, extra_headers={"Idempotency-Key": "mine"})
+    assert [key == "mine" for _, key in sent] == [True, True, False, False]
+
+
+def test_a_model_in_the_extra_body_is_replaced_too(along, scripted):
+    with pytest.raises(openai.InternalServerError):
+        along.chat.completions.create(**ASKED, extra_body={"model": "gpt-5"})
+    models = [request["model"] for _, _, request in scripted.requests[-4:]]
+    assert models == ["gpt-5", "gpt-5", "gpt-5-nano", "gpt-5-nano"]
+
+
+def test_the_caller_sees_the_options_that_it_gave(along):
+    body = {**ASKED}
+    with pytest.raises(openai.InternalServerError):
+        along.chat.completions.create(**body)
+    assert body == ASKED
+
+
+@pytest.mark.parametrize("asked", [{"previous_response_id": "resp_1"}, {"conversation": "conv_1"}])
+def test_what_refers_to_an_earlier_answer_stays_where_that_is_kept(asked, scripted, recorder):
+    far = Target(key="sk-b", base_url=scripted.url("ok"))
+    route = Route("r", [Target(key="sk-a"), far], max_attempts=1)
+    client = wrap(OpenAI(base_url=scripted.url("500"), api_key="k"), recorder, route=route)
+    with pytest.raises(openai.InternalServerError):
+        client.responses.create(model="gpt-5-mini", input="x", **asked)
+    assert [each.target for each in recorder.only().attempts] == ["target-1"]
+
+
+def test_when_all_are_busy_for_too_long_the_app_sees_a_timeout(scripted, recorder):
+    route = Route("narrow", [Target(key="sk-a", max_concurrent=1)], total_seconds=0.3)
+    client = wrap(OpenAI(base_url=scripted.url("ok"), api_key="k"), recorder, route=route)
+    stream = client.chat.completions.create(**ASKED, stream=True)
+    with pytest.raises(openai.APITimeoutError):
+        client.chat.completions.create(**ASKED)
+    assert (recorder.only().error_type, recorder.only().attempts) == ("APITimeoutError", [])
+    list(stream)
+    client.chat.completions.create(**ASKED)
+
+
+def test_a_stream_that_breaks_after_its_first_token_is_the_apps_to_see(scripted, recorder):
+    targets = [Target(key="sk-a", base_url=scripted.url("cut")), Target(key="sk-b", base_url=scripted.url("ok"))]
+    client = wrap(OpenAI(base_url=scripted.url("ok"), api_key="k"), recorder, route=Route("r", targets))
+    seen = []
+    with pytest.raises(openai.APIConnectionError):
+        seen.extend(chunk.choices for chunk in client.chat.completions.create(**ASKED, stream=True))
+    assert [each.target for each in recorder.only().attempts] == ["target-1"]
+    assert recorder.only().status == "error"
+
+
+@pytest.mark.parametrize("outcome", ["timeout", "cut"])
+def test_a_target_that_hangs_or_breaks_off_is_left_for_the_next(outcome, scripted, recorder):
+    targets = [Target(key="sk-a", base_url=scripted.url(outcome)), Target(key="sk-b", base_url=scripted.url("ok"))]
+    client = wrap(OpenAI(base_url=scripted.url("ok"), api_key="k", timeout=0.5), recorder, route=Route("r", targets))
+    assert client.chat.completions.create(**ASKED).choices
+    first, second = recorder.only().attempts
+    assert (first.status, first.error_type) == (
+        "error",
+        "APITimeoutError" if outcome == "timeout" else "APIConnectionError",
+    )
+    assert second.status == "ok"
+
+
+def test_concurrent_requests_keep_their_attempts_apart(scripted, recorder):
+    targets = [Target(key="sk-a", base_url=scripted.url("429")), Target(key="sk-b", base_url=scripted.url("ok"))]
+    client = wrap(OpenAI(base_url=scripted.url("ok"), api_key="k"), recorder, route=Route("r", targets))
+    threads = [threading.Thread(target=lambda: client.chat.completions.create(**ASKED)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(recorder.calls) == 8
+    assert {call.attempts[-1].target for call in recorder.calls} == {"target-2"}
+    assert {len(call.attempts) for call in recorder.calls} <= {1, 2}
