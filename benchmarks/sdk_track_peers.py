@@ -4,9 +4,11 @@
 
 Every SDK runs in a process and environment of its own with default settings, pointed at a sink in another process that
 answers at once, and closes as its documentation asks (benchmarks/peers/track.py). Costs are wall time of the call and
-CPU of the whole process until everything is sent. Lost is what had not arrived after the app was started once more and
-ended well: an outbox on disk delivers then. Killed: SIGKILL at once, and a second after the last of 20 events. Outage:
-the service is down while the events are tracked, comes up, and the process ends; those runs go on side by side.
+CPU of the whole process until everything is sent, the least of three passes over all SDKs.
+
+Lost is what had not arrived after the app was started once more and ended well: an outbox on disk delivers then.
+Killed: SIGKILL at once, and a second after the last of 20 events. Outage: the service is down while the events are
+tracked, comes up, and the process ends; those runs go on side by side.
 """
 
 import json
@@ -31,6 +33,7 @@ SDKS = {  # function in the script: environment
     "langfuse_score": "langfuse",
 }
 N_KILLED = 20
+PASSES = 3
 EXIT_SECONDS = 120.0
 AGAIN_SECONDS = 10
 
@@ -45,6 +48,15 @@ def cost(sdk: str, n: int) -> dict[str, Any]:
     with running() as url, tempfile.TemporaryDirectory() as folder:
         result = run(SDKS[sdk], SCRIPT, sdk, url, folder, "cost", str(n))
         return {**result, "arrived": count_marks(url) / result["n"]}
+
+
+def least(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """The least of each figure: whatever else the machine does only ever adds."""
+    broken = next((result for result in results if "error" in result), None)
+    if broken:
+        return broken
+    figures = {key: min(result[key] for result in results) for key in ("p50", "p99", "mean", "process", "arrived")}
+    return {"name": results[0]["name"], **figures, "each": results}
 
 
 def start(sdk: str, url: str, folder: str, *arguments: str) -> subprocess.Popen[str]:
@@ -125,11 +137,12 @@ def main() -> None:
     arguments.add_argument("--outage-events", type=int, default=20_000)
     asked = arguments.parse_args()
     report = Report(__file__)
-    rows = [guarded(cost, sdk, asked.events) for sdk in SDKS]
+    passes = [{sdk: guarded(cost, sdk, asked.events) for sdk in SDKS} for _ in range(PASSES)]
+    rows = [least([each[sdk] for each in passes]) for sdk in SDKS]
     ours = rows[0].get("p50")
     rows = [{**row, "x genux": row["p50"] / ours} if ours and "p50" in row else row for row in rows]
     report.table(
-        f"us for one track, {asked.events:,} events",
+        f"us for one track, {PASSES} times {asked.events:,} events",
         {"name": "", "p50": ".1f", "x genux": ".1f", "p99": ".1f", "mean": ".1f", "process": ".1f", "arrived": ".1%"},
         rows,
     )
