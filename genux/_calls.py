@@ -1,5 +1,6 @@
 """The client's side of a measured LLM call. Imported by the first `wrap`."""
 
+from genux._captured import TextCapture
 from genux._context import current_call, current_feature, current_unit
 from genux._events import Emitter
 from genux._guard import Guard
@@ -15,9 +16,10 @@ _MAX_REMEMBERED = 1_000
 class CallRecorder:
     """Stamps a call with the current unit and its variants, and keeps the record. See `genux.llm._recorder`."""
 
-    def __init__(self, emitter: Emitter, guard: Guard) -> None:
+    def __init__(self, emitter: Emitter, guard: Guard, text: TextCapture | None = None) -> None:
         self._emitter = emitter
         self._guard = guard
+        self._text = text
         self._served: dict[str, str] = {}
         self._served_before: dict[str, str] = {}
 
@@ -29,8 +31,9 @@ class CallRecorder:
         """A call begins, in the caller's context: remember it there as the current one."""
         unit = current_unit.get()
         current_call.set((unit, call_id))
+        keep_text = None if self._text is None else self._text.now()
         if unit is None:
-            return CallContext(at=overrides.now(), feature=current_feature.get())
+            return CallContext(at=overrides.now(), feature=current_feature.get(), keep_text=keep_text)
         return CallContext(
             at=overrides.now(),
             unit_id=unit.unit_id,
@@ -38,6 +41,7 @@ class CallRecorder:
             units=unit.units,
             feature=current_feature.get(),
             assignments=tuple(unit.assignments.values()),
+            keep_text=keep_text,
         )
 
     def call_finished(self, call: Call) -> None:

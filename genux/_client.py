@@ -28,6 +28,8 @@ from genux.specs import TokenKey
 from genux.wire import MAX_ID_LENGTH, MAX_NAME_LENGTH, Snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from genux._calls import CallRecorder
     from genux.llm import ManualCall, PriceTable, Route, Routes
 
@@ -67,6 +69,9 @@ class Client:
         transport: another way to the service, such as `genux.testing.WsgiTransport`.
         prices: what models cost: a table, or the YAML file of one. Wins as a whole over the `prices` of `config`, and
             those over the project's table on the service. What no rule matches has the price of the public list.
+        capture_text: keep the text of prompts and answers (of calls that do not stream) with their calls, cut to 16,384
+            characters each, once the project on the service allows it too. Without this none is read.
+        redact: given each text before anything else sees it; answers what may be kept. If it fails, nothing is.
         strict: raise out of measuring calls; default `GENUX_DEBUG=1`.
 
     Raises:
@@ -90,6 +95,8 @@ class Client:
         fsync: bool = False,
         transport: Transport | None = None,
         prices: "str | Path | PriceTable | None" = None,
+        capture_text: bool = False,
+        redact: "Callable[[str], str] | None" = None,
         strict: bool | None = None,
     ) -> None:
         options = resolve(url, api_key, config, directory, strict=strict, has_transport=transport is not None)
@@ -99,6 +106,7 @@ class Client:
         for problem in options.problems:
             self._guard.say_once(problem, problem)
         self._exit_flush_seconds = exit_flush_seconds
+        self._text = (capture_text, redact)
         self._process_key = TokenKey(id=f"process-{os.urandom(4).hex()}", secret=os.urandom(32).hex())
         self._snapshots = SnapshotStore(options.directory, poll_seconds, self._guard, local)
         self._delivery: Delivery | None = None
@@ -283,7 +291,14 @@ class Client:
     def _recorder(self) -> "CallRecorder":
         from genux._calls import CallRecorder
 
-        return CallRecorder(self._emitter, self._guard)
+        capture, redact = self._text
+        if not capture:
+            return CallRecorder(self._emitter, self._guard)
+        from genux._captured import TextCapture
+
+        is_local = self._delivery is None
+        text = TextCapture(redact, lambda: is_local or self._snapshots.keeps_text, self._guard)
+        return CallRecorder(self._emitter, self._guard, text)
 
     @guarded(answering(""))
     def resume_token(self, *, lifetime_seconds: float = 604_800.0) -> str:

@@ -70,6 +70,7 @@ class SnapshotStore:
         self.arrived = threading.Event()
         self.compiled = CompiledSnapshot()
         self.prices: list[PriceRule] = []
+        self.keeps_text = False
         if local is not None:
             self._use(local)
         cached = read_cache(directory) if directory is not None else None
@@ -136,9 +137,12 @@ class SnapshotStore:
     def _use(self, snapshot: Snapshot) -> None:
         if self._local is not None and snapshot is not self._local:
             prices = self._local.prices or snapshot.prices
-            snapshot = msgspec.structs.replace(self._local, token_keys=snapshot.token_keys, prices=prices)
+            snapshot = msgspec.structs.replace(
+                self._local, token_keys=snapshot.token_keys, prices=prices, keeps_text=snapshot.keeps_text
+            )
         self.compiled = compile_snapshot(snapshot)
         self.prices = snapshot.prices
+        self.keeps_text = snapshot.keeps_text
         for key, problem in self.compiled.problems.items():
             self._guard.say_once(f"experiment:{key}", f"experiment `{key}` answers control: {problem}")
         self.arrived.set()

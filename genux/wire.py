@@ -25,6 +25,7 @@ __all__ = [
     "Batch",
     "BatchReply",
     "Call",
+    "CallText",
     "Event",
     "Exposure",
     "Holdout",
@@ -44,6 +45,7 @@ MAX_NAME_LENGTH = 128
 MAX_TEXT_LENGTH = 2_048
 MAX_UNITS = 16
 MAX_SCORES = 64
+MAX_CAPTURED_LENGTH = 16_384
 MAX_USED_CHUNKS = 100
 
 ASSIGNED_EVENT = "genux_assigned"
@@ -174,6 +176,13 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     characters: Count = 0
 
 
+class CallText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked and answered, where host and project both opted in; redacted and cut by the host."""
+
+    prompt: Annotated[str, msgspec.Meta(max_length=MAX_CAPTURED_LENGTH)] = ""
+    answer: Annotated[str, msgspec.Meta(max_length=MAX_CAPTURED_LENGTH)] = ""
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One try of a call at one key and model. `key_id` is a hash, never the key.
 
@@ -213,7 +222,7 @@ class Retrieval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Call(_Common, frozen=True, kw_only=True, omit_defaults=True, tag="call"):
-    """One LLM request as the app sees it. `at` is when it began. Holds no prompt or answer text.
+    """One LLM request as the app sees it. `at` is when it began. Holds no `text` unless host and project opted in.
 
     `status`: `ok`, `error` (the provider or the network failed), `cancelled` (the app cancelled it) or `abandoned`
     (a stream the app stopped reading). `latency_seconds` runs from the request to the last byte the app read and
@@ -244,6 +253,7 @@ class Call(_Common, frozen=True, kw_only=True, omit_defaults=True, tag="call"):
     price_version: Text = ""
     prompt: Text = ""
     prompt_version: Text = ""
+    text: CallText | None = None
     attempts: list[Attempt] = msgspec.field(default_factory=list)
     fallback: bool = False
     fallback_reason: Text = ""
@@ -352,6 +362,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `exclusions` is an OR of ANDs; a unit that matches takes part in no experiment. `token_keys` sign resume tokens,
     newest first, and `prices` is the project's own price table; only server keys are handed the two.
+    `keeps_text` says that the project keeps the text of prompts and answers, if a host sends it.
     """
 
     version: str
@@ -363,3 +374,4 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     experiments: list[SnapshotExperiment] = msgspec.field(default_factory=list)
     token_keys: list[TokenKey] = msgspec.field(default_factory=list)
     prices: list[PriceRule] = msgspec.field(default_factory=list)
+    keeps_text: bool = False

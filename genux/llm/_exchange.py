@@ -12,6 +12,7 @@ from genux.llm._facts import operation_of, provider_of
 from genux.llm._probe import Probe, status_of
 from genux.llm._recorder import Recorder
 from genux.llm._streams import AsyncWatched, Watched, on_close
+from genux.llm._text import answer_of, prompt_of
 
 if TYPE_CHECKING:
     from genux.llm._routing import Routing
@@ -132,6 +133,8 @@ class Exchange(Probe):
         if self.operation == "responses" and isinstance(prompt, Mapping):
             self.prompt = str(prompt.get("id") or "")
             self.prompt_version = str(prompt.get("version") or "")
+        if self.context.keep_text is not None and not streaming:
+            self.prompt_text = self.guarded("text", prompt_of, asked) or ""
         spoken = asked.get("input")
         if self.operation == "audio.speech" and isinstance(spoken, str):
             self.characters = len(spoken)
@@ -195,6 +198,8 @@ class Exchange(Probe):
                 self._hear_close(stream.response)
             return
         self.note(parsed)
+        if self.prompt_text:
+            self.answer_text = answer_of(parsed)
         self.seen = True
         if self._ended_at:
             self.finish("ok", self._ended_at)

@@ -166,6 +166,13 @@ class ManualCall:
         if probe is not None:
             probe.guarded("score", checked_score, probe.scores, name, value)
 
+    def text(self, *, prompt: str = "", answer: str = "") -> None:
+        """Hands over what was asked and answered; kept only where the client captures text and the project keeps it."""
+        probe = self._probe
+        if probe is not None and probe.context.keep_text is not None:
+            probe.prompt_text = prompt or probe.prompt_text
+            probe.answer_text = answer or probe.answer_text
+
     def failed(self, error_type: str, http_status: int = 0) -> None:
         """The call failed although no exception leaves the block."""
         probe = self._probe

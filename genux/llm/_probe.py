@@ -37,6 +37,7 @@ class Probe(Observed):
 
     __slots__ = (
         "_token",
+        "answer_text",
         "at",
         "attempt_at",
         "attempts",
@@ -51,6 +52,7 @@ class Probe(Observed):
         "listeners",
         "parent",
         "prompt",
+        "prompt_text",
         "prompt_version",
         "provider",
         "reading",
@@ -69,7 +71,7 @@ class Probe(Observed):
         self.provider = provider
         self.requested_model = model
         self.feature = feature
-        self.prompt = self.prompt_version = ""
+        self.prompt = self.prompt_version = self.prompt_text = self.answer_text = ""
         self.streaming = False
         self.usage_reason = "not_reported"
         self.http_status = 0
@@ -212,6 +214,8 @@ class Probe(Observed):
         """A call made inside this one ended: the attempts that it made, or itself as one."""
         self.attempts += probe.as_attempts(status, now)
         if status == "ok":
+            self.prompt_text = self.prompt_text or probe.prompt_text
+            self.answer_text = self.answer_text or probe.answer_text
             self.images += probe.images
             self.audio_seconds += probe.audio_seconds
             self.characters += probe.characters

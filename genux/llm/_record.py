@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from genux.wire import Amounts, Attempt, Call, Tokens
+from genux.wire import Amounts, Attempt, Call, CallText, Tokens
 
 if TYPE_CHECKING:
     from genux.llm._probe import Probe
@@ -56,6 +56,13 @@ def retried_attempt(
     )
 
 
+def _text_of(probe: "Probe") -> CallText | None:
+    keep = probe.context.keep_text
+    if keep is None or not (probe.prompt_text or probe.answer_text):
+        return None
+    return keep(probe.prompt_text, probe.answer_text)
+
+
 def _amounts_of(probe: "Probe") -> Amounts | None:
     if not (probe.images or probe.audio_seconds or probe.characters):
         return None
@@ -101,6 +108,7 @@ def call_of(probe: "Probe", status: Status, now: float) -> Call:
         usage_reason=probe.usage_reason,
         prompt=probe.prompt,
         prompt_version=probe.prompt_version,
+        text=_text_of(probe),
         attempts=attempts,
         retrieval=probe.retrieval,
         scores=probe.scores,

@@ -1,11 +1,14 @@
 """What the wrapper needs from whoever measures: a context to stamp on a call, and a place to put it."""
 
 import datetime as dt
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from genux.wire import AssignmentRef, Call
+from genux.wire import AssignmentRef, Call, CallText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["CallContext", "Recorder"]
 
@@ -19,6 +22,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     units: dict[str, str] = msgspec.field(default_factory=dict)
     feature: str = ""
     assignments: tuple[AssignmentRef, ...] = ()
+    keep_text: "Callable[[str, str], CallText | None] | None" = None
+    """Makes the text of prompt and answer fit to be kept; None, as nearly always, leaves it unread."""
 
 
 class Recorder(Protocol):

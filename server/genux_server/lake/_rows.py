@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from msgspec import Raw
 
-from genux.wire import Amounts, Tokens
+from genux.wire import Amounts, CallText, Tokens
 from genux_server.model import TABLES, IngestedBatch
 
 __all__ = ["arrow_schema", "arrow_tables"]
@@ -104,6 +104,7 @@ class _Call(_Common, kw_only=True, tag="call", gc=False):
     price_version: str = ""
     prompt: str = ""
     prompt_version: str = ""
+    text: CallText | None = None
     attempts: Raw = _EMPTY_ARRAY
     fallback: bool = False
     fallback_reason: str = ""
@@ -165,7 +166,7 @@ def _batch_columns(batches: Sequence[IngestedBatch], batch_of_row: pa.Array) -> 
 
 def _table(name: str, rows: list[Any], columns: dict[str, pa.Array]) -> pa.Table:
     if name == "calls":
-        columns |= _token_columns(rows) | _amount_columns(rows) | _attempt_columns(rows)
+        columns |= _token_columns(rows) | _amount_columns(rows) | _text_columns(rows) | _attempt_columns(rows)
     schema = arrow_schema(name)
     for field in schema:
         if field.name not in columns:
@@ -224,6 +225,13 @@ def _amount_columns(calls: list[_Call]) -> dict[str, pa.Array]:
     return {
         name: pa.array([(call.amounts and getattr(call.amounts, name)) or None for call in calls], arrow_type)
         for name, arrow_type in (("images", pa.int64()), ("audio_seconds", pa.float64()), ("characters", pa.int64()))
+    }
+
+
+def _text_columns(calls: list[_Call]) -> dict[str, pa.Array]:
+    return {
+        f"{part}_text": pa.array([(call.text and getattr(call.text, part)) or None for call in calls], pa.string())
+        for part in ("prompt", "answer")
     }
 
 

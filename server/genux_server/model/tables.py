@@ -84,6 +84,8 @@ CALLS: Mapping[str, str] = {
     "price_version": "string",
     "prompt": "string",
     "prompt_version": "string",
+    "prompt_text": "string",
+    "answer_text": "string",
     "n_attempts": "int64",
     "n_rate_limited": "int64",
     "attempts": "string",

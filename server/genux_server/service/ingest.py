@@ -14,7 +14,7 @@ from genux_server.config import Config
 from genux_server.service.body import inflate
 from genux_server.service.scope import Scope, utcnow
 from genux_server.service.telemetry import Telemetry
-from genux_server.service.verdicts import judge
+from genux_server.service.verdicts import judge, without_text
 from genux_server.store import StorageError, Store, inbox, losses
 
 __all__ = ["MAX_EVENTS", "Ingest", "RejectedEvent", "list_rejected"]
@@ -92,7 +92,7 @@ class Ingest:
         self._refuse_over_budget()
         batch = _read_envelope(inflate(body, encoding))
         received_at = utcnow()
-        accepted, rejected = judge(batch.events, batch.sent_at, received_at)
+        accepted, rejected = judge(batch.events, batch.sent_at, received_at, keeps_text=scope.keeps_text)
         joined = b"[" + b",".join(accepted) + b"]"
         compressed = self._compressor().compress(joined) if accepted else None
         sdk = f"{batch.sdk.name} {batch.sdk.version}".rstrip().replace("\0", "")
@@ -117,7 +117,7 @@ class Ingest:
                         code=each.code,
                         path=each.path.replace("\0", "\N{REPLACEMENT CHARACTER}"),
                         message=each.message.replace("\0", "\N{REPLACEMENT CHARACTER}"),
-                        body=bytes(batch.events[each.index])[:_KEPT_OF_A_REJECTED_EVENT_BYTES],
+                        body=_kept(bytes(batch.events[each.index]), keeps_text=scope.keeps_text),
                     )
                     for each in rejected
                 ]
@@ -187,6 +187,10 @@ def list_rejected(
         )
         for row in rows
     ]
+
+
+def _kept(event: bytes, *, keeps_text: bool) -> bytes:
+    return (event if keeps_text else without_text(event))[:_KEPT_OF_A_REJECTED_EVENT_BYTES]
 
 
 def _read_envelope(data: bytes) -> Batch:

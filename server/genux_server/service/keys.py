@@ -91,6 +91,7 @@ def authenticate(store: Store, secret: str) -> Principal | None:
         environment_id=owner.environment_id,
         environment=owner.environment,
         actor=f"key {owner.prefix}",
+        keeps_text=owner.keeps_text,
     )
     kind: KeyKind = msgspec.convert(owner.kind, KeyKind)
     return Principal(scope=scope, kind=kind, snapshot_version=owner.snapshot_version)

@@ -1,7 +1,6 @@
 """A project's own prices: what self-hosted models and negotiated rates cost."""
 
 import msgspec
-from sqlalchemy.orm import Session
 
 from genux.errors import ConfigError, ServiceError
 from genux.llm import PriceTable
@@ -37,10 +36,5 @@ def put(store: Store, scope: Scope, rules: list[PriceRule]) -> list[PriceRule]:
         projects.project(session, scope.project_id).prices = msgspec.json.encode(rules).decode()
         session.flush()
         audit.record(session, scope, "prices.update", scope.project, {"before": plain(before), "after": plain(rules)})
-        _refresh_versions(session, scope.project_id)
+        snapshot.refresh_versions_of(session, scope.project_id)
     return rules
-
-
-def _refresh_versions(session: Session, project_id: int) -> None:
-    for _project, environment in projects.environments(session, project_id):
-        snapshot.refresh_version(session, environment.id)

@@ -12,6 +12,7 @@ __all__ = ["Scope", "not_found", "utcnow"]
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """The project and environment that a key or a session opens; every verb of the service takes one.
 
+    `keeps_text` says that the project keeps the text of prompts and answers.
     `actor` names who acts, for the audit log: a key's prefix or a person's email.
     """
 
@@ -20,6 +21,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     environment_id: int
     environment: str
     actor: str = "system"
+    keeps_text: bool = False
 
 
 def utcnow() -> dt.datetime:

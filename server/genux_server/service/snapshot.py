@@ -16,7 +16,7 @@ from genux_server.service.scope import Scope
 from genux_server.store import Store, experiments, projects
 from genux_server.store.control import Environment, Experiment, ExperimentEpoch
 
-__all__ = ["build", "check_contents", "prices_of", "refresh_all_versions", "refresh_version"]
+__all__ = ["build", "check_contents", "prices_of", "refresh_all_versions", "refresh_version", "refresh_versions_of"]
 
 _SERVED = ("running", "paused", "stopped", "shipped")
 
@@ -71,6 +71,12 @@ def refresh_version(session: Session, environment_id: int) -> None:
     _store_version(session, environment)
 
 
+def refresh_versions_of(session: Session, project_id: int) -> None:
+    """The same for every environment of a project."""
+    for _project, environment in projects.environments(session, project_id):
+        refresh_version(session, environment.id)
+
+
 def refresh_all_versions(store: Store) -> None:
     """The same for every environment: a new release may render the same experiments differently."""
     with store.writing() as session:
@@ -90,11 +96,12 @@ def _contents(session: Session, environment_id: int) -> Snapshot:
     """What assigns units in an environment; without a version, names and keys."""
     rows = experiments.list_experiments(session, environment_id, _SERVED)
     epochs = experiments.epochs(session, [row.id for row in rows])
-    encoded = experiments.environment(session, environment_id).assignment_rules
-    rules = msgspec.json.decode(encoded, type=AssignmentRules)
+    environment = experiments.environment(session, environment_id)
+    rules = msgspec.json.decode(environment.assignment_rules, type=AssignmentRules)
     layers, holdouts = snapshot_rules(rules)
     return Snapshot(
         version="",
+        keeps_text=projects.project(session, environment.project_id).keeps_text,
         layers=layers,
         holdouts=holdouts,
         exclusions=rules.exclusions,

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from genux.wire import Alias, Event, Exposure, Rejection, Track
+from genux.wire import Alias, Call, Event, Exposure, Rejection, Track
 
-__all__ = ["MAX_DEPTH", "MAX_EVENT_BYTES", "judge"]
+__all__ = ["MAX_DEPTH", "MAX_EVENT_BYTES", "judge", "without_text"]
 
 MAX_EVENT_BYTES = 256 * 2**10
 MAX_DEPTH = 32
@@ -23,7 +23,7 @@ _PLACE = re.compile(r"^(?P<message>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
 
 
 def judge(
-    events: Sequence[msgspec.Raw], sent_at: dt.datetime, received_at: dt.datetime
+    events: Sequence[msgspec.Raw], sent_at: dt.datetime, received_at: dt.datetime, *, keeps_text: bool = False
 ) -> tuple[list[bytes], list[Rejection]]:
     """Split a batch into what is kept and what is refused.
 
@@ -35,6 +35,7 @@ def judge(
         events: raw JSON of each.
         sent_at: the sender's clock at the last try.
         received_at: the service's clock.
+        keeps_text: whether calls keep the text of prompt and answer, if they have any.
 
     Returns:
         The accepted events' JSON, in order, and the refusals.
@@ -51,6 +52,9 @@ def judge(
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             rejected.append(_unreadable(error).of(index))
             continue
+        if not keeps_text and type(event) is Call and event.text is not None:
+            event = msgspec.structs.replace(event, text=None)
+            data = _encode(event)
         # Nearly every event passes here, so what could offend is only looked at more closely when it might.
         is_plain = (
             earliest <= event.at <= latest
@@ -67,6 +71,17 @@ def judge(
         else:
             accepted.append(data)
     return accepted, rejected
+
+
+def without_text(data: bytes) -> bytes:
+    """A refused event without the text that it may hold; nothing when it cannot be told where that is."""
+    try:
+        event = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return b"" if b"call" in data else data
+    if not isinstance(event, dict) or "text" not in event:
+        return data
+    return _encode({name: value for name, value in event.items() if name != "text"})
 
 
 class _Refusal(msgspec.Struct, frozen=True):

@@ -54,6 +54,7 @@ class KeyOwner(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: dt.datetime | None
     project_id: int
     project: str
+    keeps_text: bool
     environment_id: int
     environment: str
     snapshot_version: str
@@ -155,6 +156,7 @@ _FIND_API_KEY = (
         ApiKey.last_used_at,
         ApiKey.project_id,
         Project.key.label("project"),
+        Project.keeps_text,
         ApiKey.environment_id,
         Environment.key.label("environment"),
         Environment.snapshot_version,
