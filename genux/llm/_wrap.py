@@ -52,8 +52,8 @@ def wrap(
         recorder: receives one `Call` per request. May be called from any thread and from a finaliser.
         provider: genai-prices provider id; empty derives it from the host of the base URL.
         stream_usage: whether to ask chat streams for their usage when the caller did not, and hide the extra chunk.
-            `None` asks all but providers that report it unasked. A server that refuses is asked once per base URL, and
-            the caller gets what it answers without the question.
+            `None` asks OpenAI and Azure, `True` every server: right for those that report only when asked (vLLM,
+            Ollama, LiteLLM). One that refuses is asked once per base URL, and the caller gets what it answers without.
         route: where its requests go from now on; the client's own `max_retries` then rests, as the route tries again.
             Requests about something kept at the provider (files, batches, stored responses) stay with the client.
 

@@ -25,7 +25,7 @@ def module(monkeypatch, scripted):
 
 
 def test_a_module_client_built_later_is_measured(module, recorder):
-    assert wrap(module, recorder) is module
+    assert wrap(module, recorder, stream_usage=True) is module
     module.chat.completions.create(**ASKED)
     list(module.chat.completions.create(**ASKED, stream=True))
     assert [(call.operation, call.tokens.input) for call in recorder.calls] == [("chat", 1_861)] * 2
