@@ -19,7 +19,7 @@ class TextCapture:
     """
 
     def __init__(self, redact: Callable[[str], str] | None, allowed: Callable[[], bool], guard: Guard) -> None:
-        self._redact = redact
+        self._redact: Callable[[str], object] | None = redact
         self._allowed = allowed
         self._guard = guard
 
@@ -38,7 +38,7 @@ class TextCapture:
             return None
 
     def _fit(self, text: str) -> str:
-        redacted: object = self._redact(text) if text and self._redact is not None else text
+        redacted = self._redact(text) if text and self._redact is not None else text
         if not isinstance(redacted, str):
             raise TypeError
         # Cut after redaction: half a secret is not recognised as one. The service takes neither NUL nor half a pair.
