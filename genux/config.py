@@ -19,6 +19,7 @@ from genux.wire import Band, Holdout, Layer, Snapshot, SnapshotExperiment
 
 __all__ = [
     "check_snapshot",
+    "in_order",
     "load_config",
     "parse_config",
     "snapshot_experiment",
@@ -147,6 +148,21 @@ def snapshot_rules(rules: AssignmentRules) -> tuple[list[Layer], list[Holdout]]:
         for holdout in rules.holdouts
     ]
     return layers, holdouts
+
+
+def in_order(experiments: Sequence[ExperimentSpec]) -> list[ExperimentSpec]:
+    """The experiments of a checked file, each after its prerequisites, else as they stand: so they can be started."""
+    waiting = {spec.key: spec for spec in experiments}
+    ordered: list[ExperimentSpec] = []
+    while waiting:
+        ready = [
+            spec for spec in waiting.values() if not any(other.experiment in waiting for other in spec.prerequisites)
+        ]
+        if not ready:  # a circle, which a checked file has not: the service says where
+            return [*ordered, *waiting.values()]
+        ordered.append(ready[0])
+        del waiting[ready[0].key]
+    return ordered
 
 
 def check_snapshot(snapshot: Snapshot, paths: Mapping[str, str] = NO_PATHS) -> None:

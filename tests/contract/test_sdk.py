@@ -62,6 +62,7 @@ PUBLIC = {
     ],
     "genux.config": [
         "check_snapshot",
+        "in_order",
         "load_config",
         "parse_config",
         "snapshot_experiment",
