@@ -11,7 +11,7 @@ from genux_server.service.keys import KeyKind, Principal
 from genux_server.service.plain import plain
 from genux_server.service.services import Services
 
-__all__ = ["json_response", "principal", "read_body", "services"]
+__all__ = ["authenticated", "json_response", "principal", "read_body", "services"]
 
 T = TypeVar("T")
 
@@ -30,7 +30,16 @@ def principal(*kinds: KeyKind) -> Principal:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise ServiceError("no_key", "Send a key: `Authorization: Bearer KEY`.", 401)
-    found = keys.authenticate(services().store, secret.strip())
+    return authenticated(secret.strip(), *kinds)
+
+
+def authenticated(secret: str, *kinds: KeyKind) -> Principal:
+    """Who holds this key; of one of `kinds` when they are named.
+
+    Raises:
+        ServiceError: `unknown_key`, or `forbidden`.
+    """
+    found = keys.authenticate(services().store, secret)
     if found is None:
         raise ServiceError("unknown_key", "This key is unknown here, or was revoked.", 401)
     if kinds:

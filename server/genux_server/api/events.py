@@ -4,6 +4,7 @@ from flask import Blueprint, Response, request
 
 from genux.errors import ServiceError
 from genux_server.api.context import json_response, principal, services
+from genux_server.api.cors import allow_events, name_origin, sender
 from genux_server.service import ingest
 from genux_server.service.body import MAX_BODY_BYTES
 
@@ -15,13 +16,19 @@ _TRUST = {"server": "server", "admin": "server", "browser": "browser"}
 
 def register(api: Blueprint) -> None:
     """Add these addresses."""
-    api.post("/v1/events")(post_events)
+    api.add_url_rule("/v1/events", view_func=allow_events, methods=["OPTIONS"])
+    api.add_url_rule("/v1/events", view_func=post_events, methods=["POST"], provide_automatic_options=False)
+    api.after_request(name_origin)
     api.get("/v1/rejected")(get_rejected)
 
 
 def post_events() -> Response:
-    """One batch; a verdict for every event that was refused."""
-    caller = principal()
+    """One batch, of whatever content type; a verdict for every event that was refused.
+
+    `navigator.sendBeacon` sends `text/plain` and no header of the page's choice, so a browser key may stand in the
+    address: `/v1/events?key=gxb_...`.
+    """
+    caller = sender()
     request.max_content_length = MAX_BODY_BYTES
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     reply = services().ingest.accept(caller.scope, _TRUST[caller.kind], request.get_data(cache=False), encoding)

@@ -13,7 +13,7 @@ _COMMANDS = {
     "backup": "genux_server.cli.backup:backup",
     "demo": "genux_server.cli.demo:demo",
     "doctor": "genux_server.cli.doctor:doctor",
-    "keys": "genux_server.cli.serve:keys",
+    "keys": "genux_server.cli.keys:keys",
     "migrate": "genux_server.cli.serve:migrate",
     "report": "genux_server.cli.report:report",
     "restore": "genux_server.cli.backup:restore",

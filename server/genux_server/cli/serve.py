@@ -1,12 +1,10 @@
-"""`genux serve`, `worker`, `migrate` and `keys`: the service, and what an operator does to it."""
+"""`genux serve`, `worker` and `migrate`: the processes of the service, and its tables."""
 
 import json
 import os
-import secrets
 import signal
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +12,14 @@ import click
 
 from genux_server import migrate as migrations
 from genux_server.cli.options import data_option
+from genux_server.cli.stores import opened
 from genux_server.config import Config
-from genux_server.service import bootstrap, people, snapshot
+from genux_server.service import bootstrap, snapshot
 from genux_server.service import keys as key_verbs
 from genux_server.service.bootstrap import Credentials
-from genux_server.service.keys import KeyKind
 from genux_server.store import Store
 
-__all__ = ["keys", "migrate", "serve", "worker"]
+__all__ = ["migrate", "serve", "worker"]
 
 
 @click.command()
@@ -45,7 +43,7 @@ def serve(
     logs.configure(config)
     config = replace(config, port=config.port or free_port(config.host), data=config.data.absolute())
     wait_for_port(config.host, config.port)
-    with _opened(config) as store:
+    with opened(config) as store:
         made = bootstrap.first_start(store, config)
         snapshot.refresh_all_versions(store)
         if print_keys_json is not None:
@@ -88,79 +86,11 @@ def worker(*, data: Path | None) -> None:
 def migrate(*, data: Path | None, revision: str | None) -> None:
     """Bring the database's tables to this version of genux (`serve` does so by itself)."""
     config = Config.from_env(data=data)
-    with _opened(config, upgrade=revision is None) as store:
+    with opened(config, upgrade=revision is None) as store:
         if revision is not None:
             click.confirm(f"Go back to {revision}? What newer tables hold is lost.", abort=True)
             migrations.downgrade(store, revision)
         click.echo(f"at {', '.join(str(each) for each in migrations.revisions(store))}")
-
-
-@click.group()
-@data_option
-@click.pass_context
-def keys(ctx: click.Context, *, data: Path | None) -> None:
-    """API keys and passwords of this installation, without a login: for whoever owns the database."""
-    ctx.obj = Config.from_env(data=data)
-
-
-@keys.command("create")
-@click.option("--kind", type=click.Choice(["server", "browser", "admin"]), default="server", show_default=True)
-@click.option("--project", default="default", show_default=True)
-@click.option("--environment", default="dev", show_default=True)
-@click.option("--name", default="", help="What it is for.")
-@click.pass_obj
-def create_key(config: Config, *, kind: KeyKind, project: str, environment: str, name: str) -> None:
-    """Make a key and print it, once."""
-    with _opened(config) as store:
-        scope = bootstrap.find_scope(store, project, environment, actor="command line")
-        click.echo(key_verbs.create(store, scope, kind, name).secret)
-
-
-@keys.command("list")
-@click.option("--project", default="default", show_default=True)
-@click.pass_obj
-def list_keys(config: Config, *, project: str) -> None:
-    """A project's keys."""
-    with _opened(config) as store:
-        scope = bootstrap.find_scope(store, project, bootstrap.ENVIRONMENTS[0])
-        for key in key_verbs.list_keys(store, scope):
-            state = (
-                "revoked" if key.revoked_at else f"last used {key.last_used_at:%Y-%m-%d}" if key.last_used_at else ""
-            )
-            click.echo(f"{key.id:>4}  {key.prefix}…  {key.kind:<8}{key.environment:<9}{key.name}  {state}".rstrip())
-
-
-@keys.command("revoke")
-@click.argument("key_id", type=int)
-@click.option("--project", default="default", show_default=True)
-@click.pass_obj
-def revoke_key(config: Config, *, key_id: int, project: str) -> None:
-    """Refuse a key from now on."""
-    with _opened(config) as store:
-        key_verbs.revoke(store, bootstrap.find_scope(store, project, bootstrap.ENVIRONMENTS[0], "command line"), key_id)
-
-
-@keys.command("password")
-@click.argument("email")
-@click.pass_obj
-def reset_password(config: Config, *, email: str) -> None:
-    """Give a person a new password and print it, once."""
-    password = secrets.token_urlsafe(12)
-    with _opened(config) as store:
-        people.set_password(store, email, password)
-    click.echo(password)
-
-
-@contextmanager
-def _opened(config: Config, *, upgrade: bool = True) -> Generator[Store]:
-    config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = Store(config.control_url, config.inbox_url)
-    try:
-        if upgrade:
-            migrations.upgrade(store)
-        yield store
-    finally:
-        store.close()
 
 
 def _write_keys(store: Store, config: Config, made: Credentials | None, path: Path) -> None:

@@ -89,7 +89,10 @@ class Membership(ControlBase):
 
 
 class ApiKey(ControlBase):
-    """A machine's key. Only its SHA-256 is kept: 256 random bits need no salt and no slow hash."""
+    """A machine's key. Only its SHA-256 is kept: 256 random bits need no salt and no slow hash.
+
+    `origins` are the web origins whose pages may use a browser key, with spaces between them.
+    """
 
     __tablename__ = "api_key"
     __table_args__ = (sa.CheckConstraint("kind IN ('server', 'browser', 'admin')", name="kind"),)
@@ -101,6 +104,7 @@ class ApiKey(ControlBase):
     name: Mapped[str]
     prefix: Mapped[str]
     digest: Mapped[str] = mapped_column(unique=True)
+    origins: Mapped[str] = mapped_column(default="", server_default="")
     created_at: Mapped[dt.datetime]
     revoked_at: Mapped[dt.datetime | None]
     last_used_at: Mapped[dt.datetime | None]

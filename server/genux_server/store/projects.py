@@ -29,6 +29,7 @@ __all__ = [
     "add_project",
     "add_token_secret",
     "audit_entries",
+    "browser_origins",
     "environments",
     "environments_of_member",
     "find_api_key",
@@ -38,6 +39,7 @@ __all__ = [
     "list_api_keys",
     "member",
     "revoke_api_key",
+    "set_api_key_origins",
     "setting_once",
     "token_secrets",
     "touch_api_key",
@@ -58,6 +60,7 @@ class KeyOwner(msgspec.Struct, frozen=True, kw_only=True):
     environment_id: int
     environment: str
     snapshot_version: str
+    origins: str
 
 
 def has_members(session: Session) -> bool:
@@ -160,6 +163,7 @@ _FIND_API_KEY = (
         ApiKey.environment_id,
         Environment.key.label("environment"),
         Environment.snapshot_version,
+        ApiKey.origins,
     )
     .join(Project, Project.id == ApiKey.project_id)
     .join(Environment, Environment.id == ApiKey.environment_id)
@@ -197,6 +201,28 @@ def revoke_api_key(session: Session, project_id: int, key_id: int, now: dt.datet
         .values(revoked_at=now)
     )
     return result.rowcount == 1
+
+
+def set_api_key_origins(session: Session, project_id: int, key_id: int, origins: str) -> bool:
+    """Whose pages may use a key; False when the project has no such unrevoked browser key."""
+    result: sa.CursorResult[Any] = session.execute(  # type: ignore[assignment]  # an UPDATE answers with a cursor
+        sa.update(ApiKey)
+        .where(
+            ApiKey.id == key_id,
+            ApiKey.project_id == project_id,
+            ApiKey.kind == "browser",
+            ApiKey.revoked_at.is_(None),
+        )
+        .values(origins=origins)
+    )
+    return result.rowcount == 1
+
+
+def browser_origins(session: Session) -> Sequence[str]:
+    """The origins of every browser key that still works, of all projects, as they are stored."""
+    return session.scalars(
+        sa.select(ApiKey.origins).where(ApiKey.kind == "browser", ApiKey.revoked_at.is_(None)).distinct()
+    ).all()
 
 
 def add_token_secret(session: Session, project_id: int, key_id: str, secret: str, now: dt.datetime) -> None:

@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from genux_server.cli.main import cli
 from genux_server.config import Config
+from genux_server.migrate import head
 from genux_server.service import bootstrap, keys, people
 from genux_server.store import Store
 
@@ -34,7 +35,7 @@ def store(tmp_path, run):
 
 
 def test_migrate_brings_an_empty_directory_to_the_head_and_back(run):
-    assert run("migrate").output == "at 0001\n"
+    assert run("migrate").output == f"at {head()}\n"
     refused = run("migrate", "--down", "base", input="n\n")
     assert refused.exit_code == 1
     assert run("migrate", "--down", "base", input="y\n").output.endswith("at None\n")
@@ -63,6 +64,20 @@ def test_what_does_not_exist_is_said_in_a_sentence(run, store):
         assert re.match(r"Error: .*\.\n$", result.output)
 
 
+def test_the_origins_of_a_browser_key_are_set_and_shown(run, store):
+    secret = run("keys", "create", "--kind", "browser", "--name", "shop", "--origin", "https://shop.example").output
+    line = next(line for line in run("keys", "list").output.splitlines() if "shop" in line)
+    assert "from https://shop.example" in line
+    origins = ["--origin", "https://a.example/", "--origin", "http://localhost:3000"]
+    assert run("keys", "origins", line.split()[0], *origins).exit_code == 0
+    assert keys.authenticate(store, secret.strip()).origins == ("https://a.example", "http://localhost:3000")
+    assert run("keys", "origins", line.split()[0]).exit_code == 0
+    line = next(line for line in run("keys", "list").output.splitlines() if "shop" in line)
+    assert "from no page" in line
+    refused = run("keys", "origins", line.split()[0], "--origin", "shop.example")
+    assert (refused.exit_code, "is no origin" in refused.output) == (1, True)
+
+
 def test_a_port_in_use_and_a_bad_variable_are_said_in_a_sentence(run, monkeypatch):
     import socket
 
@@ -76,7 +91,7 @@ def test_a_port_in_use_and_a_bad_variable_are_said_in_a_sentence(run, monkeypatc
     assert (result.exit_code, "try --port 0" in result.output) == (1, True)
     monkeypatch.setenv("GENUX_PORT", "many")
     result = run("serve")
-    assert (result.exit_code, "GENUX_PORT must be a number" in result.output) == (1, True)
+    assert (result.exit_code, "GENUX_PORT: must be a whole number" in result.output) == (1, True)
 
 
 def test_keys_in_a_file_are_kept_while_they_work_and_made_anew_when_they_do_not(tmp_path, store):

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from genux.specs import ExperimentSpec, Measure, MetricSpec, PriceRule, VariantSpec
 from genux_server import migrate
-from genux_server.service import bootstrap, experiments, metrics, prices
+from genux_server.service import bootstrap, experiments, keys, metrics, prices
 from genux_server.store import Store, inbox, losses
 from genux_server.store.control import ControlBase
 from genux_server.store.inbox_tables import InboxBase
@@ -100,3 +100,17 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_store, monkeypatch):
     assert tables(empty_store) == set()
     migrate.upgrade(empty_store)
     assert migrate.difference(empty_store) == []
+
+
+def test_a_key_from_before_origins_keeps_working_and_allows_no_page(empty_store, empty_config):
+    migrate.upgrade(empty_store)
+    fill(empty_store, empty_config)
+    migrate.downgrade(empty_store, "0003")
+    assert "origins" not in {column["name"] for column in sa.inspect(empty_store.control).get_columns("api_key")}
+    migrate.upgrade(empty_store)
+    scope = bootstrap.find_scope(empty_store, "default", "dev")
+    assert [(key.kind, key.origins) for key in keys.list_keys(empty_store, scope)] == [
+        ("server", []),
+        ("browser", []),
+        ("admin", []),
+    ]
