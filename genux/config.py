@@ -154,14 +154,16 @@ def in_order(experiments: Sequence[ExperimentSpec]) -> list[ExperimentSpec]:
     """The experiments of a checked file, each after its prerequisites, else as they stand: so they can be started."""
     waiting = {spec.key: spec for spec in experiments}
     ordered: list[ExperimentSpec] = []
-    while waiting:
-        ready = [
-            spec for spec in waiting.values() if not any(other.experiment in waiting for other in spec.prerequisites)
-        ]
-        if not ready:  # a circle, which a checked file has not: the service says where
-            return [*ordered, *waiting.values()]
-        ordered.append(ready[0])
-        del waiting[ready[0].key]
+
+    def take(key: str) -> None:
+        spec = waiting.pop(key, None)
+        if spec is not None:
+            for prerequisite in spec.prerequisites:
+                take(prerequisite.experiment)
+            ordered.append(spec)
+
+    for experiment in experiments:
+        take(experiment.key)
     return ordered
 
 

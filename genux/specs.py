@@ -284,7 +284,7 @@ class ExperimentSpec(_Strict, frozen=True, kw_only=True, omit_defaults=True):
     scheme: Scheme = "genux-1"
     salt: Text = ""
     layer: LayerPart | None = None
-    prerequisites: list[Prerequisite] = msgspec.field(default_factory=list)
+    prerequisites: Annotated[list[Prerequisite], msgspec.Meta(max_length=10)] = msgspec.field(default_factory=list)
     payload_schema: dict[str, Any] = msgspec.field(default_factory=dict)
     primary: Text = ""
     secondaries: list[Key] = msgspec.field(default_factory=list)
