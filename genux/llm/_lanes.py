@@ -62,12 +62,11 @@ class Parcel:
         options: as the caller's resource made them; never changed.
     """
 
-    __slots__ = ("_files", "_idempotency_keys", "_options", "model", "stays")
+    __slots__ = ("_idempotency_keys", "_options", "model", "stays")
 
     def __init__(self, options: Any) -> None:
         self._options = options
         self._idempotency_keys: dict[tuple[int, str, str], str] = {}
-        self._files = _Rewindable(options)
         body = {**_mapping(options.json_data), **_mapping(getattr(options, "extra_json", None))}
         model = body.get("model")
         self.model = model if isinstance(model, str) else ""
@@ -76,8 +75,11 @@ class Parcel:
 
     @property
     def may_be_sent_again(self) -> bool:
-        """Whether its body can be produced a second time, unlike that of a pipe."""
-        return self._files.rewind()
+        """Whether its content can be read a second time, unlike a pipe."""
+        content = getattr(self._options, "content", None)
+        return (content is None or isinstance(content, bytes)) and all(
+            map(_can_be_read_again, _files(self._options.files))
+        )
 
     def addressed(self, target: Target, timeout: Any) -> Any:
         """A copy of the options for one attempt.
@@ -155,38 +157,17 @@ def refusal(client: Any, options: Any, code: str, message: str, retry_after_seco
     return error
 
 
-class _Rewindable:
-    """The files and raw content of a request, put back to where they were before the first attempt."""
-
-    __slots__ = ("_again", "_positions")
-
-    def __init__(self, options: Any) -> None:
-        self._positions: list[tuple[Any, int]] = []
-        self._again = all(self._mark(part) for part in _parts(options))
-
-    def _mark(self, part: Any) -> bool:
-        if part is None or isinstance(part, str | bytes | bytearray):
-            return True
-        if not hasattr(part, "read"):
-            return type(part) in (list, tuple)
-        try:
-            self._positions.append((part, part.tell()))
-            return bool(part.seekable())
-        except (AttributeError, OSError, ValueError):
-            return False
-
-    def rewind(self) -> bool:
-        try:
-            for part, position in self._positions:
-                part.seek(position)
-        except (OSError, ValueError):
-            return False
-        return self._again
+def _can_be_read_again(part: Any) -> bool:
+    """The HTTP library rewinds a file before it sends it, where it can."""
+    if not hasattr(part, "read"):
+        return part is None or isinstance(part, str | bytes | bytearray)
+    try:
+        return bool(part.seekable())
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
-def _parts(options: Any) -> Iterator[Any]:
-    yield getattr(options, "content", None)
-    files = options.files
+def _files(files: Any) -> Iterator[Any]:
     for each in files.values() if isinstance(files, Mapping) else (pair[1] for pair in files or ()):
         # httpx: a file, or a tuple of name, file and more
         yield each[1] if isinstance(each, tuple) else each

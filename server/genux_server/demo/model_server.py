@@ -197,8 +197,12 @@ def create_model_app(config: ModelServerConfig | None = None) -> Flask:
     def refused(error: _RefusalError) -> Response:
         g.entry.status = error.status
         if error.status == OK:
-            event = {"type": "error", **error_body(str(error), error.kind, error.code)}
-            return Response(b"data: " + msgspec.json.encode(event) + b"\n\n", mimetype="text/event-stream")
+            begun = next(chat_events(_nothing(g.entry), with_usage=False))[1]
+            if g.entry.operation == "responses":
+                begun = next(response_events(_nothing(g.entry)))[1]
+            events = [begun, {"type": "error", **error_body(str(error), error.kind, error.code)}]
+            body = b"".join(b"data: " + msgspec.json.encode(event) + b"\n\n" for event in events)
+            return Response(body, mimetype="text/event-stream")
         reply = _json(error_body(str(error), error.kind, error.code), error.status)
         if error.retry_after:
             reply.headers["retry-after"] = f"{error.retry_after:g}"
@@ -352,6 +356,20 @@ def _generate(server: _Server, messages: list[tuple[str, str]], schema: Any, lim
     )
     entry.output_tokens = len(made.pieces)
     return made
+
+
+def _nothing(entry: Entry) -> Generation:
+    """An answer that never came to its first token."""
+    return Generation(
+        number=entry.number,
+        created=int(entry.at),
+        model=entry.model,
+        pieces=[],
+        cut=False,
+        input_tokens=0,
+        cached_tokens=0,
+        fingerprint=_FINGERPRINT,
+    )
 
 
 def _whole(speed: ModelSpeed, made: Generation, body: dict[str, Any]) -> Response:

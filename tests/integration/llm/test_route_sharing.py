@@ -129,6 +129,28 @@ def test_a_wait_that_is_cancelled_leaves_no_trace_but_a_record(serve, recorder):
     assert (route.status().waiting, route.status().targets[0].in_flight) == (0, 0)
 
 
+def test_a_slot_that_was_handed_to_a_cancelled_wait_is_not_lost(serve, recorder):
+    base_url, _ = serve()
+    route = Route("narrow", [Target(key="sk-a", max_concurrent=1)], total_seconds=5)
+    held = route.take(route.plan(frozenset(), 60.0))
+
+    async def run():
+        async with client_of(base_url, recorder, route, AsyncOpenAI) as client:
+            waiting = asyncio.create_task(client.chat.completions.create(**ASKED))
+            while route.status().waiting == 0:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+            route.give_back(held, 0)
+            assert (route.status().waiting, route.status().targets[0].in_flight) == (0, 1)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert route.status().targets[0].in_flight == 0
+            await client.chat.completions.create(**ASKED)
+
+    asyncio.run(run())
+    assert [call.status for call in recorder.calls] == ["cancelled", "ok"]
+
+
 def test_waits_end_across_threads_and_loops(serve, recorder):
     base_url, _ = serve(slowness=0.3, jitter=0.0)
     route = Route("narrow", [Target(key="sk-a", max_concurrent=1)])
@@ -224,9 +246,15 @@ def test_a_function_that_cannot_say_a_key_is_passed_over_and_seen_when_it_is_the
 
 @pytest.mark.parametrize("seekable", [True, False])
 def test_a_file_is_sent_again_from_its_beginning_or_not_at_all(seekable, scripted, recorder):
+    lengths = []
+
     class Pipe(io.BytesIO):
         def seekable(self):
             return seekable
+
+        def read(self, size=-1):
+            lengths.append(len(data := super().read(size)))
+            return data
 
     targets = [Target(key="sk-a", base_url=scripted.url("500")), Target(key="sk-b", base_url=scripted.url("ok"))]
     client = client_of(scripted.url("500"), recorder, Route("audio", targets))
@@ -237,6 +265,7 @@ def test_a_file_is_sent_again_from_its_beginning_or_not_at_all(seekable, scripte
         with pytest.raises(openai.InternalServerError):
             client.audio.transcriptions.create(**asked)
     assert len(recorder.only().attempts) == 1 + seekable
+    assert sum(lengths) == 400 * (1 + seekable)
 
 
 def test_a_manual_calls_attempts_are_those_of_the_route(serve, recorder):
