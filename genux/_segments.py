@@ -81,7 +81,8 @@ class Segment:
         self.dropped: dict[str, int] = {}
         if whole and whole[0].startswith(_LOSSES_PREFIX):
             with contextlib.suppress(msgspec.DecodeError):
-                self.dropped = _read_losses(whole.pop(0)).dropped
+                self.dropped = _read_losses(whole[0]).dropped
+                del whole[0]
         self.lines = [line for line in whole if line[:1] == b"{" and line[-1:] == b"}"]
         self.n_torn = len(whole) - len(self.lines) + bool(rest)
 

@@ -63,6 +63,7 @@ def test_an_address_where_nobody_or_someone_else_answers(doctor, service):
     assert problems(doctor(GENUX_URL=service.keys["url"] + "/elsewhere")) == {"wrong_url"}
 
 
+@pytest.mark.slow
 def test_what_waits_and_what_was_given_up_while_the_service_was_away(service, host, doctor, tmp_path):
     service.stop()
     host("track(0, 700)\nfor _ in range(1_234): genux.track('outside')\nos.kill(os.getpid(), signal.SIGKILL)")

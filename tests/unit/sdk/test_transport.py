@@ -119,3 +119,12 @@ def test_a_wsgi_app_is_called_as_a_server_would():
     assert (response.status, response.body) == (201, b"early {}application/jsonBearer k")
     assert (response.headers["x-path"], response.headers["x-q"]) == ("/v1/events", "a=b")
     assert closed == [True]
+
+
+def test_a_connection_that_slept_with_its_host_is_not_trusted(server):
+    transport = HttpTransport(f"http://127.0.0.1:{server.server_port}", 5)
+    for _ in range(2):
+        transport.send("POST", "/x", b"1", {})
+        transport._used_at -= 3_600
+    assert len({seen[3] for seen in server.seen}) == 2
+    transport.close()
