@@ -32,21 +32,22 @@ def payload_problems(spec: ExperimentSpec) -> list[str]:
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
-    kind = validator_for(spec.payload_schema, default=Draft202012Validator)
-    try:
-        kind.check_schema(spec.payload_schema)
-    except SchemaError as error:
-        place = error.json_path.removeprefix("$")
-        return [f"$.payload_schema{place}: not a JSON Schema: {error.message}"]
-    validator = kind(spec.payload_schema, registry=Registry())
     problems: list[str] = []
     try:
+        kind = validator_for(spec.payload_schema, default=Draft202012Validator)
+        kind.check_schema(spec.payload_schema)
+        validator = kind(spec.payload_schema, registry=Registry())
         for index, variant in enumerate(spec.variants):
             problems += [
                 f"$.variants[{index}].payload{error.json_path.removeprefix('$')}: variant `{variant.key}`: "
                 f"{error.message}"
                 for error in sorted(validator.iter_errors(variant.payload), key=lambda error: error.json_path)
             ]
+    except SchemaError as error:
+        place = error.json_path.removeprefix("$")
+        return [f"$.payload_schema{place}: not a JSON Schema: {error.message}"]
     except Unresolvable as error:
         return [f"$.payload_schema: a reference leads nowhere: {error}"]
+    except Exception as error:  # noqa: BLE001 a schema that refers to itself, or holds an odd pattern, fails anyhow
+        return [f"$.payload_schema: cannot be used: {type(error).__name__}: {error}"]
     return problems

@@ -324,10 +324,21 @@ def test_payloads_must_fit_the_schema_that_their_experiment_names(admin):
     assert admin("POST", "/v1/experiments", json=spec(variants=good, payload_schema=schema)).status_code == 201
 
 
-def test_a_schema_that_is_none_is_refused(admin):
-    reply = admin("POST", "/v1/experiments", json=spec(payload_schema={"type": "objekt"}))
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        ({"type": "objekt"}, "$.payload_schema.type: not a JSON Schema"),
+        ({"$ref": "#/nowhere"}, "$.payload_schema: a reference leads nowhere"),
+        ({"$ref": "#"}, "$.payload_schema: cannot be used: RecursionError"),
+        ({"$schema": 5}, "$.payload_schema: cannot be used"),
+        ({"properties": {"m": {"pattern": "a{99999999999}"}}}, "$.payload_schema: cannot be used: OverflowError"),
+    ],
+)
+def test_a_schema_that_is_none_is_refused(admin, schema, place):
+    variants = [{"key": "a", "payload": {"m": "x"}}, {"key": "b"}]
+    reply = admin("POST", "/v1/experiments", json=spec(payload_schema=schema, variants=variants))
     assert (reply.status_code, reply.json["code"]) == (400, "invalid")
-    assert "$.payload_schema.type: not a JSON Schema" in reply.json["detail"]
+    assert place in reply.json["detail"]
 
 
 def test_a_schema_that_refers_elsewhere_is_refused_and_nothing_is_fetched(admin):
