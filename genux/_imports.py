@@ -16,6 +16,9 @@ os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, a
 def load(name: str) -> ModuleType:
     """The module of that name, imported when it is not yet.
 
+    Only for modules whose import takes no lock that a fork takes as well, as making a logger does: the forking thread
+    would hold that one while it waits for ours.
+
     Raises:
         ImportError: as `import` does.
     """
