@@ -19,9 +19,10 @@ from genux.llm._facts import fields_of
 from genux.llm._lanes import Lanes, Parcel, refusal, seconds_of, within
 from genux.llm._probe import Probe
 from genux.llm._record import Status, attempt_of, call_of
-from genux.llm._route import Route, Ticket, Wait
+from genux.llm._route import Route
 from genux.llm._steps import END, Ask, Close, Read, Send, Step, Steps
 from genux.llm._target import Target, key_id_of
+from genux.llm._trip import Ticket, Wait
 from genux.llm._verdict import Verdict, verdict_of, verdict_of_event
 
 if TYPE_CHECKING:

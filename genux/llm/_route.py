@@ -13,69 +13,22 @@ from collections import deque
 from collections.abc import Callable, Generator, MutableMapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from genux._status import RouteStatus, TargetStatus
 from genux.errors import ConfigError, UsageError
 from genux.llm._circuit import KeyState, Spot
 from genux.llm._target import Target
+from genux.llm._trip import Ticket, Trip, Wait, choose, in_order, why
 from genux.llm._verdict import Verdict
 
-__all__ = ["Route", "Ticket", "Trip", "Wait"]
+__all__ = ["KeyStates", "Route", "SayOnce"]
 
 _JITTER = 0.25
 _ATTEMPTS_WORTH = 3
 
 SayOnce = Callable[[str, str], None]
 KeyStates = MutableMapping[tuple[str, int, object], KeyState]
-
-
-class Ticket(NamedTuple):
-    """The right to one attempt at a target, and to one of its slots until it is given back."""
-
-    spot: Spot
-    taken_at: float
-    generation: int
-    tries_recovery: bool
-
-
-class Wait(NamedTuple):
-    """No target may be asked now. `handed` gets a ticket when a slot comes free; otherwise ask again in `seconds`."""
-
-    handed: "Future[Ticket]"
-    seconds: float
-
-
-class Trip:
-    """One request on its way: where it may go, where it has been, and until when.
-
-    Attributes:
-        lineup: targets that it may go to, in its order of preference.
-        deadline: `time.monotonic()` after which nothing more is begun.
-        intended: models that an answer may come from without being a fallback; "" is the caller's own.
-        n_attempts: attempts begun.
-        detour: why the first choice was not asked or did not answer; empty when it did.
-    """
-
-    __slots__ = ("deadline", "detour", "faltered", "given_up", "intended", "lineup", "n_attempts", "not_before")
-
-    def __init__(self, lineup: list[Spot], deadline: float, intended: frozenset[str]) -> None:
-        self.lineup = lineup
-        self.deadline = deadline
-        self.intended = intended
-        self.given_up: set[Spot] = set()
-        self.not_before: dict[Spot, float] = {}
-        self.faltered: dict[Spot, int] = {}
-        self.n_attempts = 0
-        self.detour = ""
-
-    def fallback_reason(self, spot: Spot, callers_model: str) -> str:
-        """Why this target answered instead of an intended model; empty when it is one, or is declared to be."""
-        is_fallback = spot.target.fallback
-        if is_fallback is None:
-            intended = {model or callers_model for model in self.intended}
-            is_fallback = (spot.target.model or callers_model) not in intended
-        return (self.detour or "other") if is_fallback else ""
 
 
 class Route:
@@ -181,7 +134,7 @@ class Route:
             spots = [spot for spot in spots if serves(spot.target)]
         if not spots:
             raise UsageError("no_target", f"route `{self.name}` has no target for this request, which goes without")
-        lineup, n_first = _in_order(spots)
+        lineup, n_first = in_order(spots)
         seconds = _ATTEMPTS_WORTH * timeout_seconds if self.total_seconds is None else self.total_seconds
         intended = frozenset(spot.target.model for spot in lineup[:n_first])
         return Trip(lineup, self.clock() + seconds, intended)
@@ -192,7 +145,7 @@ class Route:
         with self._locked():
             if now >= trip.deadline:
                 return None
-            spot, ready_at, busy = _choose(trip, now)
+            spot, ready_at, busy = choose(trip, now)
             if spot is not None:
                 return self._ticket(trip, spot, now)
             if ready_at >= trip.deadline and not busy:
@@ -213,7 +166,7 @@ class Route:
         now = self.clock()
         with self._locked():
             spot = min(trip.lineup, key=lambda spot: spot.ready_at(now))
-            code, at = _why(spot, now), max(spot.ready_at(now), spot.key.cooling_until)
+            code, at = why(spot, now), max(spot.ready_at(now), spot.key.cooling_until)
         seconds = at - now if now < at < math.inf else 0.0
         message = f"route `{self.name}`: no target can be asked in time; the first, `{self.name_of(spot)}`: {code}"
         return code, message, seconds
@@ -345,7 +298,7 @@ class Route:
     def _ticket(self, trip: Trip, spot: Spot, now: float) -> Ticket:
         first = trip.lineup[0]
         if spot is not first and not trip.detour:
-            trip.detour = _why(first, now)
+            trip.detour = why(first, now)
         spot.n_in_flight += 1
         spot.requests.add(now, 1)
         recovering = spot.is_recovering
@@ -361,7 +314,7 @@ class Route:
         """Gives free slots to those who wait, the longest first."""
         still: deque[tuple[Trip, Future[Ticket]]] = deque()
         for trip, handed in self._waiting:
-            spot = _choose(trip, now)[0]
+            spot = choose(trip, now)[0]
             if spot is None:
                 still.append((trip, handed))
             elif handed.set_running_or_notify_cancel():
@@ -391,62 +344,6 @@ class Route:
             rate_limited=spot.n_limited,
             in_flight=spot.n_in_flight,
         )
-
-
-def _why(spot: Spot, now: float) -> str:
-    """Why a target cannot be asked now."""
-    if spot.key.out_until > now:
-        return spot.key.out_code
-    if max(spot.out_until, spot.cooling_until) > now:
-        return spot.last_code
-    return "rate_limited" if spot.key.cooling_until > now else "busy"
-
-
-def _choose(trip: Trip, now: float) -> tuple[Spot | None, float, bool]:
-    """The target to ask now; else when the next is ready, and whether one may come free before.
-
-    A key that cools under one model is left alone for its others too, unless no other key would be ready sooner: most
-    providers count limits per model, so with one key alone its other models are worth asking.
-    """
-    soonest, busy = math.inf, False
-    shaded: Spot | None = None
-    other_key_at = math.inf
-    for spot in trip.lineup:
-        if spot in trip.given_up:
-            continue
-        at = max(spot.ready_at(now), trip.not_before.get(spot, 0.0))
-        if spot.key.cooling_until > now:
-            if at <= now:
-                shaded = shaded or spot
-        elif at <= now:
-            return spot, at, False
-        else:
-            other_key_at = min(other_key_at, at)
-        busy = busy or at == math.inf
-        soonest = min(soonest, max(at, now))
-    if shaded is not None and not other_key_at <= min(shaded.key.cooling_until, trip.deadline):
-        return shaded, now, False
-    return None, other_key_at if shaded is not None else soonest, busy
-
-
-def _in_order(spots: Sequence[Spot]) -> tuple[list[Spot], int]:
-    """The order of one request, and how many targets share the first place. Neighbours with weights are drawn."""
-    lineup: list[Spot] = []
-    n_first = 0
-    start = 0
-    while start < len(spots):
-        end = start + 1
-        if spots[start].target.weight:
-            while end < len(spots) and spots[end].target.weight:
-                end += 1
-        group = list(spots[start:end])
-        if len(group) > 1:
-            # Efraimidis and Spirakis (2006): sorting by u^(1/w) draws without replacement in proportion to w.
-            group.sort(key=lambda spot: random.random() ** (1 / spot.target.weight), reverse=True)  # noqa: S311
-        n_first = n_first or len(group)
-        lineup += group
-        start = end
-    return lineup, n_first
 
 
 def _spot(target: Target, keys: KeyStates) -> Spot:

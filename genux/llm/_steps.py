@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from genux.llm._route import Wait
+from genux.llm._trip import Wait
 
 if TYPE_CHECKING:
     from genux.llm._exchange import Exchange

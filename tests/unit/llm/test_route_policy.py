@@ -8,8 +8,8 @@ import pytest
 from genux.errors import ConfigError, UsageError
 from genux.llm import Route, Routes, Target
 from genux.llm._circuit import Window
-from genux.llm._route import Ticket, Wait
 from genux.llm._target import key_id_of
+from genux.llm._trip import Ticket, Wait
 from genux.llm._verdict import Verdict
 
 LIMITED = Verdict("rate_limited", "cool_key")
