@@ -124,7 +124,7 @@ class InProcessService:
         return client
 
     def apply(self, config: str | Path) -> None:
-        """Create the metrics, rules and experiments of a YAML file, and start the experiments.
+        """Create the prices, metrics, rules and experiments of a YAML file, and start the experiments.
 
         Clients made before hear of them with their next batch; make them afterwards.
 
@@ -135,6 +135,8 @@ class InProcessService:
         from genux.config import in_order, load_config
 
         read = load_config(config)
+        if read.prices:
+            self.request("PUT", "/v1/prices", {"prices": read.prices})
         for metric in read.metrics:
             self.request("POST", "/v1/metrics", metric)
         # Layers before the experiments that divide them, holdouts after those that they name.

@@ -14,17 +14,15 @@ import msgspec
 
 from genux.llm._facts import is_unbilled
 from genux.llm._price_table import PriceTable
+from genux.llm._rule_cost import STANDARD_TIERS, cost_by_rule
 from genux.specs import PriceRule
 from genux.wire import Amounts, Attempt, Call, Tokens
 
 __all__ = ["PriceRule", "PriceTable", "Quote", "price", "price_tokens"]
 
 _MILLION = Decimal(1_000_000)
-_SECONDS_PER_MINUTE = Decimal(60)
 _NO_AMOUNTS = Amounts()
-_RULES_BY_TOKENS = tuple(name for name in PriceRule.__struct_fields__ if name.endswith("_usd_per_million"))
 _DECIMALS = Decimal(1).scaleb(-18)
-_STANDARD_TIERS = frozenset({"", "auto", "default", "on_demand", "standard"})
 # Without a known provider only names that nobody else can serve identify a price; open weights run anywhere.
 _NAMED_BY_MODEL = frozenset({"anthropic", "google", "openai"})
 _OPEN_WEIGHTS = ("gemma", "gpt-oss", "whisper")
@@ -113,7 +111,7 @@ def price_tokens(  # noqa: PLR0913 facts of one call, by name
         return Quote(None, "no_model")
     rule = table.rule_for(provider, model, day) if table is not None else None
     if rule is not None and table is not None:
-        return Quote(*_by_rule(rule, tokens, amounts or _NO_AMOUNTS, service_tier, latency_seconds), table.version)
+        return Quote(*cost_by_rule(rule, tokens, amounts or _NO_AMOUNTS, service_tier, latency_seconds), table.version)
     if amounts is not None:
         return Quote(None, "unsupported_modality")
     if tokens is None:
@@ -224,7 +222,7 @@ def _resolve(provider: str, model: str, tier: str, when: dt.date) -> _Rates | st
         return "unknown_model"
     at = when if isinstance(when, dt.datetime) else dt.datetime.combine(when, dt.time(), dt.UTC)
     context = _context(tier)
-    if tier not in _STANDARD_TIERS and not _has_variant(info, context, at):
+    if tier not in STANDARD_TIERS and not _has_variant(info, context, at):
         return "unpriced_tier"
     rates = _Rates(info.get_prices(at, context), f"genai-prices {version} {found_provider.id}/{info.id}")
     # Priced by the hour, the character or the image: a token count says nothing about the cost.
@@ -242,68 +240,6 @@ def _has_variant(info: Any, context: dict[str, str], at: dt.datetime) -> bool:
         variant.when == context and (variant.constraint is None or variant.constraint.active(at))
         for variant in info.price_variants or ()
     )
-
-
-def _by_rule(
-    rule: PriceRule, tokens: Tokens | None, amounts: Amounts, tier: str, latency_seconds: float
-) -> tuple[Decimal | None, str]:
-    multiplier = Decimal(1) if tier in _STANDARD_TIERS else rule.tier_multipliers.get(tier)
-    if multiplier is None:
-        return None, "unpriced_tier"
-    costs = [
-        amount * rate
-        for amount, rate in (
-            (Decimal(repr(latency_seconds)), rule.usd_per_second),
-            (Decimal(amounts.images), rule.usd_per_image),
-            (Decimal(repr(amounts.audio_seconds)) / _SECONDS_PER_MINUTE, rule.usd_per_audio_minute),
-            (Decimal(amounts.characters) / _MILLION, rule.usd_per_million_characters),
-        )
-        if rate is not None and amount
-    ]
-    if any(getattr(rule, name) is not None for name in _RULES_BY_TOKENS):
-        if tokens is None:
-            return None, "no_usage"
-        of_tokens = _tokens_by_rule(rule, tokens)
-        if isinstance(of_tokens, str):
-            return None, of_tokens
-        costs.append(of_tokens)
-    elif rule.usd_per_second is None and not costs:
-        return None, "no_usage"
-    return sum(costs, Decimal(0)) * multiplier, ""
-
-
-def _tokens_by_rule(rule: PriceRule, tokens: Tokens) -> Decimal | str:
-    """The cost, or the reason why there is none. Cached tokens are taken for text."""
-    total = Decimal(0)
-    for whole, ordinary, parts in (
-        (
-            tokens.input,
-            rule.input_usd_per_million,
-            (
-                (tokens.cached, rule.cached_usd_per_million),
-                (tokens.cache_write, rule.cache_write_usd_per_million),
-                (tokens.input_audio, rule.input_audio_usd_per_million),
-                (tokens.input_image, rule.input_image_usd_per_million),
-            ),
-        ),
-        (
-            tokens.output,
-            rule.output_usd_per_million,
-            (
-                (tokens.output_audio, rule.output_audio_usd_per_million),
-                (tokens.output_image, rule.output_image_usd_per_million),
-            ),
-        ),
-    ):
-        priced = [(count, rate) for count, rate in parts if rate is not None]
-        plain = whole - sum(count for count, _ in priced)
-        if plain < 0:
-            return "inconsistent_usage"
-        for count, rate in [*priced, (plain, ordinary)]:
-            if count and rate is None:
-                return "unsupported_modality"
-            total += count * (rate or 0) / _MILLION
-    return total
 
 
 def _priced_attempt(attempt: Attempt, call: Call, table: PriceTable | None) -> Attempt:

@@ -67,6 +67,14 @@ def exposed(gx, key, variant, unlike):
     raise AssertionError(f"nobody gets {variant}")
 
 
+def test_prices_in_an_applied_file_are_the_projects(genux_service, tmp_path):
+    path = tmp_path / "genux.yaml"
+    path.write_text("prices: [{model: own-painter, usd_per_image: 0.04, since: 2026-01-01}]")
+    genux_service.apply(path)
+    (rule,) = genux_service.request("GET", "/v1/prices")["prices"]
+    assert (rule["model"], rule["usd_per_image"], rule["since"]) == ("own-painter", "0.04", "2026-01-01")
+
+
 def test_the_projects_own_prices_reach_the_sdk_and_the_report(client, start, report_of, administer):
     administer("PUT", "/v1/prices", {"prices": [{"model": "own-painter", "usd_per_image": "0.04"}]})
     start("on-users", CALLS)

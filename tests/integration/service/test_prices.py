@@ -25,6 +25,7 @@ def test_prices_reach_servers_with_a_new_version_and_an_audit_line(server, admin
         {"batch": Decimal("0.5")},
     )
     assert after["version"] != before["version"]
+    assert server("GET", "/v1/whoami").headers["Genux-Snapshot"] == after["version"]
     assert admin("GET", "/v1/snapshot").json["prices"] == []
     (line,) = [line for line in audit.history(store, scope) if line.action == "prices.update"]
     assert line.detail["before"] == []
