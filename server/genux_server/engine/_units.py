@@ -156,7 +156,9 @@ def assigned_only(
     told = events.filter((events.name == ASSIGNED_EVENT) & (events.unit_kind == experiment.unit_kind))
     properties = told.properties.cast("json")
     told = told.mutate(key=json_text(properties, "experiment"), variant=json_text(properties, "variant"))
-    told = canonical(told.filter(told.key == experiment.key), aliases)
+    told = stored(canonical(told.filter(told.key == experiment.key), aliases).select("unit", "variant"))
+    if count_of(told) == 0:  # nobody peeks: the exposures need not be read once more
+        return {variant.key: 0 for variant in experiment.variants}
     met = canonical(exposures.filter(exposures.unit_kind == experiment.unit_kind), aliases).select("unit").distinct()
     missed = told.anti_join(met, "unit")
     rows = missed.group_by("variant").agg(n=missed.unit.nunique()).to_pyarrow().to_pylist()
