@@ -67,6 +67,31 @@ def exposed(gx, key, variant, unlike):
     raise AssertionError(f"nobody gets {variant}")
 
 
+FAITHFUL = {
+    "key": "faithful",
+    "kind": "mean",
+    "numerator": {"source": "call", "field": "score:faithfulness", "aggregate": "mean"},
+}
+RETRIEVED = {"key": "retrieved", "kind": "mean", "numerator": FAITHFUL["numerator"] | {"field": "retrieval_mean"}}
+LIKED = {"key": "liked", "kind": "mean", "numerator": {"event": "feedback", "aggregate": "mean"}}
+
+
+def test_what_evaluators_and_people_say_of_calls_are_metrics(client, start, report_of):
+    start("on-users", LIKED, FAITHFUL, RETRIEVED)
+    gx = client()
+    with testing.frozen_clock(LONG_AGO), gx.unit("user-1"):
+        gx.variant("on-users")
+        for score, thumb in ((0.5, "up"), (1.0, "down"), (0.75, "up")):
+            with gx.call(model="in-house") as call:
+                call.retrieval(scores=[0.25, score], used=[0])
+                call.score("faithfulness", score)
+            gx.feedback(thumb)
+        gx.resume(gx.resume_token()).feedback(0.5)
+    assert gx.flush(30)
+    found = totals(report_of("on-users"))
+    assert found == {"liked": (1, 0.375), "faithful": (1, 0.75), "retrieved": (1, 0.5)}
+
+
 def test_prices_in_an_applied_file_are_the_projects(genux_service, tmp_path):
     path = tmp_path / "genux.yaml"
     path.write_text("prices: [{model: own-painter, usd_per_image: 0.04, since: 2026-01-01}]")
