@@ -197,7 +197,8 @@ class Route:
             spot = ticket.spot
             spot.n_errors += 1
             spot.last_code = verdict.code
-            trip.detour = trip.detour or verdict.code
+            if spot.target.model in trip.intended or not trip.detour:
+                trip.detour = verdict.code
             if verdict.final_here:
                 trip.given_up.add(spot)
             getattr(self, f"_{verdict.effect}")(ticket, trip, verdict, model, now)

@@ -37,7 +37,7 @@ class Trip:
         deadline: `time.monotonic()` after which nothing more is begun.
         intended: models that an answer may come from without being a fallback; "" is the caller's own.
         n_attempts: attempts begun.
-        detour: why the first choice was not asked or did not answer; empty when it did.
+        detour: why no intended model has answered: how the last of them failed, else why the first was not asked.
     """
 
     __slots__ = ("deadline", "detour", "faltered", "given_up", "intended", "lineup", "n_attempts", "not_before")

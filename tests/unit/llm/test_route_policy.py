@@ -338,6 +338,16 @@ def test_a_first_choice_that_is_not_even_asked_is_the_reason_too(clock):
     route.give_back(held, 0)
 
 
+def test_the_reason_is_the_last_failure_of_an_intended_model(clock):
+    targets = [Target(key="a"), Target(key="b"), Target(key="c", model="small"), Target(key="d", model="smaller")]
+    route = route_of(clock, *targets)
+    fails(route, LIMITED._replace(retry_after_seconds=30.0))
+    trip = plan(route)
+    assert [fails(route, verdict, trip) for verdict in (FALTER, LIMITED)] == ["target-2", "target-3"]
+    ticket = route.take(trip)
+    assert (route.name_of(ticket.spot), trip.fallback_reason(ticket.spot, "big")) == ("target-4", "server_error")
+
+
 def test_routes_of_one_client_share_what_they_know_of_a_key(clock):
     routes = Routes(lambda *_: None)
     one = routes("one", [Target(key="a"), Target(key="b")])
