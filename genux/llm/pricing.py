@@ -28,6 +28,7 @@ _NAMED_BY_MODEL = frozenset({"anthropic", "google", "openai"})
 _OPEN_WEIGHTS = ("gemma", "gpt-oss", "whisper")
 _OPENAI_EMBEDDINGS = "text-embedding-"
 _TOKEN_PRICES = frozenset({"input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok"})
+_IMAGE_PRICES = frozenset({"input_image_mtok", "output_image_mtok", "cache_image_read_mtok"})
 _AUDIO_PRICES = frozenset({"input_audio_mtok", "output_audio_mtok", "cache_audio_read_mtok"})
 
 
@@ -127,8 +128,9 @@ def _by_list(tokens: Tokens, rates: "_Rates | str") -> Quote:
         return Quote(None, rates)
     if tokens.cached + tokens.cache_write > tokens.input:
         return Quote(None, "inconsistent_usage", rates.version)
-    if tokens.input_audio or tokens.output_audio:
-        return _with_audio(rates, tokens)
+    has_images = rates.has_images and (tokens.input_image or tokens.output_image)
+    if tokens.input_audio or tokens.output_audio or has_images:
+        return _by_modality(rates, tokens)
     cost = rates.of(tokens)
     return Quote(None, "unsupported_modality", rates.version) if cost is None else Quote(cost, "", rates.version)
 
@@ -141,6 +143,7 @@ class _Rates:
         self.model_price = model_price
         self.version = version
         self.has_audio = bool(_AUDIO_PRICES & stated.keys())
+        self.has_images = bool(_IMAGE_PRICES & stated.keys())
         self.by_tokens = bool(_TOKEN_PRICES & stated.keys())
         self._input = _steps(stated.get("input_mtok"))
         self._cached = _steps(stated.get("cache_read_mtok")) or self._input
@@ -180,9 +183,9 @@ def _at(steps: Steps, input_tokens: int) -> Decimal:
     return next(rate for start, rate in steps if input_tokens > start)
 
 
-def _with_audio(rates: _Rates, tokens: Tokens) -> Quote:
-    # The list's own arithmetic knows how modalities and caches overlap; audio is rare enough for its 100 us.
-    if not rates.has_audio:
+def _by_modality(rates: _Rates, tokens: Tokens) -> Quote:
+    # The list's own arithmetic knows how modalities and caches overlap; they are rare enough for its 100 us.
+    if (tokens.input_audio or tokens.output_audio) and not rates.has_audio:
         return Quote(None, "unsupported_modality", rates.version)
     from genai_prices import Usage
 
@@ -194,6 +197,8 @@ def _with_audio(rates: _Rates, tokens: Tokens) -> Quote:
         "input_audio_tokens": tokens.input_audio,
         "output_audio_tokens": tokens.output_audio,
     }
+    if rates.has_images:  # elsewhere a token of an image costs what any other does
+        counts |= {"input_image_tokens": tokens.input_image, "output_image_tokens": tokens.output_image}
     try:
         total = rates.model_price.calc_price(Usage(**{name: count for name, count in counts.items() if count}))
     except ValueError:

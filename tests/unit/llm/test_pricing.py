@@ -132,6 +132,14 @@ def test_audio_is_priced_where_the_list_has_a_price_for_it():
     assert quote.cost_usd == Decimal("0.0103")  # 200 * 2.5 + 800 * 6 + 500 * 10, in millionths
 
 
+def test_tokens_of_images_have_their_own_price_where_the_list_has_one():
+    painted = Tokens(input=100, output=1_300, output_image=1_290)
+    quote = price_tokens(painted, provider="google", model="gemini-2.5-flash-image", at=AT)
+    assert quote.cost_usd == Decimal("0.038755")  # 100 * 0.3 + 10 * 2.5 + 1,290 * 30, in millionths
+    seen = Tokens(input=1_000_000, input_image=900_000)
+    assert price_tokens(seen, provider="openai", model="gpt-5-mini", at=AT).cost_usd == Decimal("0.25")
+
+
 def test_a_known_model_is_priced_on_an_unknown_host_by_its_name():
     assert price(call(served_model="gpt-5-mini", provider="", tokens=Tokens(input=1_000_000))).cost_usd == "0.25"
     used = Tokens(input=1_000_000)
