@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -30,6 +30,9 @@ _REASON = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _WORK_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+disable_created_metrics()  # a second series for each, which many processes together do not show anyway
 
 
 class Telemetry:
@@ -90,6 +93,13 @@ class Telemetry:
             "genux_worker_failures", "Steps of the worker that failed, and are tried again.", ("step",), registry=own
         )
         self.calls = CallMeter(own)
+        # A rate needs the 0 before the first of a kind; of these the kinds are known.
+        for result in ("ok", "duplicate", "over_budget", "storage_unavailable", "failed"):
+            self._batches.labels(result)
+        for stage in ("preflight", "request"):
+            self._foreign.labels(stage)
+        for step in ("step", "report"):
+            self.failures.labels(step)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request was answered.
