@@ -259,7 +259,7 @@ class Exchange(Probe):
         if self._ended_at:
             # The second close, by the `with` block: whatever the caller read is there now.
             self._complete(response, self._ended_at)
-        elif not by_itself:
+        elif not by_itself and not _broke(response, error):
             self.left(error)
         elif error is not None:
             self.finish(status_of(error), perf_counter(), type(error).__name__)
@@ -279,6 +279,12 @@ class Exchange(Probe):
             self.finish("ok", self._ended_at)
         else:
             super().left(error)
+
+
+def _broke(response: Any, error: BaseException | None) -> bool:
+    # httpx before 2 leaves a response that failed open, for the caller's `with` block to close.
+    request = vars(error).get("_request") if error is not None else None
+    return request is not None and request is response.request
 
 
 def _remember(bases: set[str], base: str) -> None:

@@ -12,7 +12,7 @@ CLIENTS = ("_ModuleClient", "_AzureModuleClient", "_BedrockModuleClient")
 @pytest.fixture
 def module(monkeypatch, scripted):
     """The module with a configuration of its own, and afterwards as it was."""
-    for name in CLIENTS:
+    for name in filter(vars(openai).__contains__, CLIENTS):
         monkeypatch.setattr(openai, name, getattr(openai, name))
     monkeypatch.setattr(openai, "api_key", "k")
     monkeypatch.setattr(openai, "base_url", scripted.url("ok") + "/")
