@@ -162,7 +162,7 @@ def test_uwsgi_with_workers_that_are_recycled(host, in_lake, app, arguments, end
     if end == "kill workers":
         kill_workers_until_done(visitors, server.pid)
     visitors.finish()
-    if end == "kill all":
+    if end != "terminate":
         os.killpg(server.pid, signal.SIGKILL)
     else:
         server.terminate()
