@@ -22,6 +22,7 @@ _BY = ("project", "environment", "experiment", "variant")
 _CALL_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 _SCORES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 _MARK = b'"call"'
+_STATUSES = ("ok", "error", "cancelled", "abandoned")
 _SERVER = "server"
 
 
@@ -73,7 +74,15 @@ class CallMeter:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._bounded = BoundedLabels(MAX_VARIANTS)
+        self._variants: dict[tuple[str, ...], _Variant] = {}
         self._calls = Counter("genux_llm_calls", "LLM calls, by how they ended.", (*_BY, "status"), registry=registry)
+        self._cost = Counter("genux_llm_cost_usd", "Cost of LLM calls whose price is known.", _BY, registry=registry)
+        self._unpriced = Counter(
+            "genux_llm_unpriced_calls", "LLM calls whose cost is not known.", _BY, registry=registry
+        )
+        self._fallbacks = Counter(
+            "genux_llm_fallbacks", "LLM calls that another target answered.", _BY, registry=registry
+        )
         self._seconds = Histogram(
             "genux_llm_call_seconds",
             "Latency of LLM calls that succeeded.",
@@ -87,13 +96,6 @@ class CallMeter:
             _BY,
             registry=registry,
             buckets=_CALL_SECONDS,
-        )
-        self._cost = Counter("genux_llm_cost_usd", "Cost of LLM calls whose price is known.", _BY, registry=registry)
-        self._unpriced = Counter(
-            "genux_llm_unpriced_calls", "LLM calls whose cost is not known.", _BY, registry=registry
-        )
-        self._fallbacks = Counter(
-            "genux_llm_fallbacks", "LLM calls that another target answered.", _BY, registry=registry
         )
         self._scores = Histogram(
             "genux_retrieval_score",
@@ -114,27 +116,73 @@ class CallMeter:
             if batch.trust == _SERVER and _MARK in batch.events:
                 scope = environments.get(batch.environment_id, (OTHER, OTHER))
                 for event in _decode(batch.events):
-                    if isinstance(event, _Call):
-                        self._count(scope, event)
+                    if isinstance(event, _Call) and not any(each.forced for each in event.assignments):
+                        for place in [(each.experiment, each.variant) for each in event.assignments] or [("", "")]:
+                            self._variant(*scope, *place).count(event)
+        for variant in self._variants.values():
+            variant.flush()
 
-    def _count(self, scope: tuple[str, str], call: _Call) -> None:
-        if any(each.forced for each in call.assignments):
-            return
-        for place in [(each.experiment, each.variant) for each in call.assignments] or [("", "")]:
-            labels = self._bounded(*scope, *place)
-            self._calls.labels(*labels, call.status).inc()
-            if call.status == "ok":
-                self._seconds.labels(*labels).observe(call.latency_seconds)
-            if call.ttft_seconds is not None:
-                self._ttft.labels(*labels).observe(call.ttft_seconds)
-            if call.cost_usd is None:
-                self._unpriced.labels(*labels).inc()
-            else:
-                # A price list may hold rebates; a counter cannot go down, and money is added up exactly in reports.
-                self._cost.labels(*labels).inc(max(float(call.cost_usd), 0.0))
-            if call.fallback:
-                self._fallbacks.labels(*labels).inc()
-            if call.retrieval is not None:
-                for kind, score in (("mean", call.retrieval.score_mean), ("best", call.retrieval.score_max)):
-                    if score is not None:
-                        self._scores.labels(*labels, kind).observe(score)
+    def _variant(self, *labels: str) -> "_Variant":
+        labels = self._bounded(*labels)
+        found = self._variants.get(labels)
+        if found is None:
+            found = self._variants[labels] = _Variant(
+                statuses={status: self._calls.labels(*labels, status) for status in _STATUSES},
+                cost=self._cost.labels(*labels),
+                unpriced=self._unpriced.labels(*labels),
+                fallbacks=self._fallbacks.labels(*labels),
+                seconds=self._seconds.labels(*labels),
+                ttft=self._ttft.labels(*labels),
+                mean_score=self._scores.labels(*labels, "mean"),
+                best_score=self._scores.labels(*labels, "best"),
+            )
+        return found
+
+
+class _Variant:
+    """The series of one variant, looked up once; what only adds up is added up here, and told once a chunk."""
+
+    def __init__(
+        self,
+        *,
+        statuses: Mapping[str, Counter],
+        cost: Counter,
+        unpriced: Counter,
+        fallbacks: Counter,
+        seconds: Histogram,
+        ttft: Histogram,
+        mean_score: Histogram,
+        best_score: Histogram,
+    ) -> None:
+        self._statuses = statuses
+        self._sums: dict[Counter, float] = {}
+        self._cost, self._unpriced, self._fallbacks = cost, unpriced, fallbacks
+        self._seconds, self._ttft = seconds, ttft
+        self._mean_score, self._best_score = mean_score, best_score
+
+    def count(self, call: _Call) -> None:
+        self._add(self._statuses[call.status], 1)
+        if call.status == "ok":
+            self._seconds.observe(call.latency_seconds)
+        if call.ttft_seconds is not None:
+            self._ttft.observe(call.ttft_seconds)
+        if call.cost_usd is None:
+            self._add(self._unpriced, 1)
+        else:
+            # A price list may hold rebates; a counter cannot go down, and money is added up exactly in reports.
+            self._add(self._cost, max(float(call.cost_usd), 0.0))
+        if call.fallback:
+            self._add(self._fallbacks, 1)
+        if call.retrieval is not None:
+            if call.retrieval.score_mean is not None:
+                self._mean_score.observe(call.retrieval.score_mean)
+            if call.retrieval.score_max is not None:
+                self._best_score.observe(call.retrieval.score_max)
+
+    def flush(self) -> None:
+        for counter, value in self._sums.items():
+            counter.inc(value)
+        self._sums.clear()
+
+    def _add(self, counter: Counter, value: float) -> None:
+        self._sums[counter] = self._sums.get(counter, 0.0) + value

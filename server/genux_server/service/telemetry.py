@@ -32,7 +32,8 @@ _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _WORK_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
-disable_created_metrics()  # a second series for each, which many processes together do not show anyway
+# They would be a second series for each, which many processes together do not show anyway.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
 
 
 class Telemetry:
