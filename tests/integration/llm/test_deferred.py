@@ -28,7 +28,8 @@ def nothing_remembered():
 
 @pytest.fixture
 def client(scripted, recorder):
-    return wrap(OpenAI(base_url=scripted.url("ok"), api_key="k", max_retries=0), recorder, provider="openai")
+    with OpenAI(base_url=scripted.url("ok"), api_key="k", max_retries=0) as bare:
+        yield wrap(bare, recorder, provider="openai")
 
 
 def response(status, usage=None, *, background=True, **more):

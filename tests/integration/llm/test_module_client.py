@@ -20,8 +20,8 @@ def module(monkeypatch, scripted):
     monkeypatch.setattr(openai, "_client", None)
     monkeypatch.setattr(openai, "api_type", "openai")
     yield openai
-    if openai._client is not None:
-        openai._client.close()
+    if openai.http_client is not None:
+        openai.http_client.close()
 
 
 def test_a_module_client_built_later_is_measured(module, recorder):
