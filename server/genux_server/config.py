@@ -21,7 +21,7 @@ _FILE_VARIABLE = "GENUX_CONFIG"
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
 _CHOICES = {"log_format": ("auto", "text", "json"), "log_level": ("debug", "info", "warning", "error")}
-_MAX_PORT = 65_535
+_HIGHEST = {"port": 65_535, "worker_metrics_port": 65_535, "keep_reports_days": 36_500, "keep_rejected_days": 36_500}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,9 @@ class Config:
         inbox_max_bytes: compressed bytes waiting for the lake before ingest answers 429.
         archive_seconds: how long the worker lets batches gather before it writes a chunk; fewer chunks, fewer files.
         refresh_seconds: least time between two scheduled reports of one experiment.
+        keep_reports_days: how long a report stays, each day's last one after two days; the newest of an experiment
+            always does. 0 keeps all for ever.
+        keep_rejected_days: how long a refused event can be looked at, and counts in reports. 0 keeps all for ever.
         lease_seconds: how long a worker that went silent keeps others waiting.
         metrics_token: who holds it may read `/metrics`; empty lets only this machine, and nobody through a proxy.
         worker_metrics_port: where a `genux worker` of its own shows its metrics; 0 shows none. The worker inside
@@ -68,6 +71,8 @@ class Config:
     inbox_max_bytes: int = 4 * 2**30
     archive_seconds: float = 1.0
     refresh_seconds: float = 15.0
+    keep_reports_days: int = 400
+    keep_rejected_days: int = 90
     lease_seconds: float = 6.0
     metrics_token: str = field(default="", repr=False)
     worker_metrics_port: int = 0
@@ -170,10 +175,10 @@ def _check(place: str, name: str, value: object) -> Any:
         wanted = "" if isinstance(value, bool) else "true or false"
     elif isinstance(default, int | float):
         is_number = isinstance(value, int if isinstance(default, int) else int | float) and not isinstance(value, bool)
-        highest = _MAX_PORT if name.endswith("port") else float("inf")
+        highest = _HIGHEST.get(name, float("inf"))
         if not is_number or not 0 <= value < float("inf") or value > highest:  # type: ignore[operator]  # a number
             kind = "a whole number" if isinstance(default, int) else "a number"
-            wanted = f"{kind} from 0" + (f" to {_MAX_PORT}" if name.endswith("port") else "")
+            wanted = f"{kind} from 0" + (f" to {highest}" if name in _HIGHEST else "")
     elif not isinstance(value, str):
         wanted = "text"
     elif name in _CHOICES and value not in _CHOICES[name]:

@@ -22,11 +22,12 @@ from genux_server.model import IngestedBatch
 from genux_server.service import reports
 from genux_server.service.scope import Scope, utcnow
 from genux_server.service.telemetry import Telemetry
-from genux_server.store import StorageError, Store, experiments, inbox, lease, projects
+from genux_server.store import StorageError, Store, experiments, inbox, lease, projects, pruning
 
 __all__ = ["LeaseLostError", "Worker"]
 
 TOMBSTONE_AGE = dt.timedelta(days=45)
+THIN_REPORTS_AGE = dt.timedelta(days=2)
 MAX_CHUNK_BATCHES = 5_000
 MAX_CHUNK_BYTES = 64 * 2**20
 
@@ -206,8 +207,14 @@ class Worker:
         self._purged_at = now
         with self._store.inbox_writing() as connection:
             inbox.purge_tombstones(connection, utcnow() - TOMBSTONE_AGE)
+            if self._config.keep_rejected_days:
+                pruning.prune_rejected(connection, utcnow() - dt.timedelta(days=self._config.keep_rejected_days))
             waits = inbox.oldest_waiting_at(connection) is not None
             published = inbox.lake_versions(connection)
+        if self._config.keep_reports_days:
+            drop_before = utcnow() - dt.timedelta(days=self._config.keep_reports_days)
+            with self._store.writing() as session:
+                pruning.prune_reports(session, thin_before=utcnow() - THIN_REPORTS_AGE, drop_before=drop_before)
         if waits:  # a chunk that crashed half-way may be in some tables: it is finished before files are compacted
             self._purged_at = -1e9
             return

@@ -84,6 +84,7 @@ def test_a_file_sets_what_neither_variable_nor_option_does(config_file):
     [
         ("port = 'many'", ["genux.toml: port", "whole number from 0 to 65535", "'many'"]),
         ("port = 70000", ["genux.toml: port", "70000"]),
+        ("keep_reports_days = 1000000", ["genux.toml: keep_reports_days", "0 to 36500"]),
         ("port = true", ["genux.toml: port", "True"]),
         ("web_threads = 2.5", ["genux.toml: web_threads", "whole number", "2.5"]),
         ("lease_seconds = -1", ["genux.toml: lease_seconds", "-1"]),
