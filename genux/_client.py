@@ -1,7 +1,6 @@
 """The client: assigns, exposes, tracks, wraps. Nothing that it measures with raises into the host."""
 
 import datetime as dt
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +18,12 @@ from genux._outbox import Outbox
 from genux._overrides import overrides
 from genux._prices import Pricing, own_table
 from genux._resumed import Resumed
+from genux._signing import Signing
 from genux._snapshot import SnapshotStore
 from genux._status import Status, status_of
 from genux._transport import HttpTransport, Transport
 from genux.assignment import Assignment, control
 from genux.errors import TokenError, UsageError
-from genux.specs import TokenKey
 from genux.wire import MAX_ID_LENGTH, MAX_NAME_LENGTH, Snapshot
 
 if TYPE_CHECKING:
@@ -107,7 +106,6 @@ class Client:
             self._guard.say_once(problem, problem)
         self._exit_flush_seconds = exit_flush_seconds
         self._text = (capture_text, redact)
-        self._process_key = TokenKey(id=f"process-{os.urandom(4).hex()}", secret=os.urandom(32).hex())
         self._snapshots = SnapshotStore(options.directory, poll_seconds, self._guard, local)
         self._delivery: Delivery | None = None
         if options.directory is not None:
@@ -120,6 +118,7 @@ class Client:
                 guard=self._guard,
                 flush_seconds=flush_seconds,
             )
+        self._signing = Signing(self._snapshots, self._guard, is_local=self._delivery is None)
         self._emitter = Emitter(self._delivery, self._guard)
         wait_seconds = 0.0 if self._delivery is None else snapshot_wait_seconds
         self._decider = Decider(self._snapshots, self._guard, options.forced, wait_seconds)
@@ -318,12 +317,8 @@ class Client:
         if not (call_id or exposure_id):
             raise UsageError("nothing_to_resume", "there is neither a call nor an exposure to refer to")
         expires_at = overrides.now() + dt.timedelta(seconds=lifetime_seconds)
-        keys = self._snapshots.compiled.token_keys
-        if not keys and self._delivery is not None:
-            message = "no signing key has come from the service yet; other processes will refuse this resume token"
-            self._guard.say_once("process_key", message)
         return tokens.mint(
-            keys or (self._process_key,),
+            self._signing.to_mint("resume token"),
             call_id=call_id,
             exposure_id=exposure_id,
             expires_at=expires_at,
@@ -332,9 +327,8 @@ class Client:
 
     def resume(self, token: str, /) -> Resumed:
         """Report outcomes against a resume token; one that is refused is counted, as is what is tracked on it."""
-        keys = (*self._snapshots.compiled.token_keys, self._process_key)
         try:
-            reference = tokens.read(keys, token, overrides.now())
+            reference = tokens.read(self._signing.to_read(), token, overrides.now())
         except TokenError as error:
             self._guard.failed("resume", UsageError(f"token_{error.code}", str(error)))
             return Resumed(None, error.code, self._emitter, self._guard)
@@ -356,12 +350,8 @@ class Client:
             Text for an address; empty, and counted, when no variant is named.
         """
         expires_at = overrides.now() + dt.timedelta(seconds=lifetime_seconds)
-        keys = self._snapshots.compiled.token_keys
-        if not keys and self._delivery is not None:
-            message = "no signing key has come from the service yet; other processes will refuse this force token"
-            self._guard.say_once("process_key_force", message)
         try:
-            return tokens.mint_force(keys or (self._process_key,), variants, expires_at)
+            return tokens.mint_force(self._signing.to_mint("force token"), variants, expires_at)
         except TokenError as error:
             raise UsageError(f"token_{error.code}", str(error)) from None
 
@@ -374,8 +364,8 @@ class Client:
             plain: whether unsigned text counts: only while developing, since anyone can write it into an address.
                 `strict`, and with it `GENUX_DEBUG=1`, unless said otherwise.
         """
-        keys = (*self._snapshots.compiled.token_keys, self._process_key)
-        return forcing(text, keys, self._guard, plain=self._guard.strict if plain is None else plain)
+        is_plain_allowed = self._guard.strict if plain is None else plain
+        return forcing(text, self._signing.to_read(), self._guard, plain=is_plain_allowed)
 
     def ready(self, timeout: float = 5.0) -> bool:
         """Wait until there is a snapshot to assign from; False when the time was up first. Timeout in seconds."""
