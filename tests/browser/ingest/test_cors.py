@@ -79,9 +79,10 @@ class Service:
 
     def refused(self):
         lines = self.app.test_client().get("/metrics").text.splitlines()
-        return {
-            line.split('"')[1]: float(line.split()[-1]) for line in lines if line.startswith("genux_cors_refused_total")
+        found = {
+            line.split('"')[1]: float(line.split()[-1]) for line in lines if line.startswith("genux_cors_refused_")
         }
+        return {stage: count for stage, count in found.items() if count}
 
 
 def batch():

@@ -71,6 +71,10 @@ def test_every_line_of_the_log_is_an_object_and_carries_its_request(service):
         urllib.request.urlopen(request, timeout=10)
     with caught.value as refused:
         assert refused.headers["X-Request-Id"] == "edge-99"
+    deadline = time.monotonic() + 60
+    while not service.ready()["worker"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert service.stop() == 0
     lines = [line for line in (service.data / "serve.log").read_text().splitlines() if line.startswith("{")]
     logged = [json.loads(line) for line in lines]
