@@ -6,6 +6,7 @@ and the lease free.
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 from flask import Flask
 
@@ -32,6 +34,8 @@ __all__ = [
 
 PARENT_VARIABLE = "GENUX_PARENT_PID"
 TELEMETRY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of this user's own is made in it
 
 _LOOK_EVERY_SECONDS = 0.2
 _PORT_PATIENCE_SECONDS = 5.0
@@ -70,17 +74,28 @@ def wait_for_port(host: str, port: int) -> None:
 
 
 @contextlib.contextmanager
-def shared_telemetry() -> Generator[None]:
+def shared_telemetry(config: Config) -> Generator[None]:
     """One directory where the web processes and the worker count together; an operator's own is left as it is.
 
-    prometheus_client reads its name when it is imported, so this comes before anything that imports it.
+    prometheus_client reads its name when it is imported, so this comes before anything that imports it. Counters are
+    mapped files: on a full disk the kernel kills who writes to one, so they lie in memory where there is a place for
+    it. The name is the same at each start, so that a service killed outright leaves at most one behind.
     """
     if os.environ.get(TELEMETRY_VARIABLE):
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="genux-telemetry-") as folder:
-        os.environ[TELEMETRY_VARIABLE] = folder
+    root = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    folder = root / f"genux-telemetry-{os.getuid()}-{config.host.replace(':', '.')}-{config.port}"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError as error:
+        raise ConfigError(f"{folder} belongs to somebody else; set {TELEMETRY_VARIABLE} to another folder") from error
+    os.environ[TELEMETRY_VARIABLE] = str(folder)
+    try:
         yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_web(config: Config) -> None:

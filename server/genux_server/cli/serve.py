@@ -49,7 +49,7 @@ def serve(
         if print_keys_json is not None:
             _write_keys(store, config, made, print_keys_json)
     _print_welcome(config, made)
-    with shared_telemetry():
+    with shared_telemetry(config):
         if no_worker:
             run_web(config)
         else:

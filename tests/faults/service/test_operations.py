@@ -1,7 +1,9 @@
 """What an operator does to a service at work: watch it, stop it, copy it."""
 
+import contextlib
 import datetime as dt
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -62,6 +65,44 @@ def test_any_web_process_answers_for_all_of_them_and_for_the_worker(service):
     send(keys, new_batch(2)[0])
     service.wait_until_drained()
     assert scrape(keys)["genux_lake_batches_total",] == 41  # what the dead process had counted still counts
+
+
+def test_a_worker_of_its_own_shows_its_metrics_and_stops_at_once(service):
+    service.start()
+    service.stop()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = service.environment | {"GENUX_WORKER_METRICS_PORT": str(port), "GENUX_METRICS_TOKEN": "t0ken"}
+    command = [*GENUX, "worker", "--data", str(service.data)]
+    worker = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": "Bearer t0ken"})
+    try:
+        deadline = time.monotonic() + 60
+        text = ""
+        while "genux_worker_lease_held 1.0" not in text:
+            assert time.monotonic() < deadline, text
+            with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=10) as response:
+                text = response.read().decode()
+            time.sleep(0.1)
+    finally:
+        worker.terminate()
+    assert worker.wait(30) == 0
+
+
+def test_counters_lie_in_memory_and_go_with_the_service(service):
+    keys = service.start()
+    port = keys["url"].rpartition(":")[2]
+    folder = Path(f"/dev/shm/genux-telemetry-{os.getuid()}-127.0.0.1-{port}")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert list(folder.glob("*.db"))
+    service.kill("all")
+    assert folder.exists()
+    assert service.start() == keys
+    found = scrape(keys)
+    assert found["genux_ingest_batches_total", ("result", "ok")] == 0  # what the killed one left behind is gone
+    assert service.stop() == 0
+    assert not folder.exists()
 
 
 def test_every_line_of_the_log_is_an_object_and_carries_its_request(service):
@@ -133,7 +174,7 @@ def test_a_backup_under_load_restores_what_was_acknowledged_before_it_once(servi
     stop.set()
     for thread in threads:
         thread.join()
-    service.kill("all")
+    service.close()
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
