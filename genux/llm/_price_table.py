@@ -87,5 +87,5 @@ def _compiled(place: str, rule: PriceRule) -> re.Pattern[str]:
         raise ConfigError(f"{place} has a rate that is not a finite number from 0 up")
     try:
         return re.compile(rule.model, re.IGNORECASE)
-    except re.error as error:
-        raise ConfigError(f"{place}: {error}") from error
+    except (re.error, OverflowError, RecursionError, Warning) as error:  # a warning, where those are errors
+        raise ConfigError(f"{place}: not a regular expression: {error}") from error

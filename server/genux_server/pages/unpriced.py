@@ -13,11 +13,12 @@ _WHY = {
     "inconsistent_usage": "whose reported usage contradicts itself",
     "no_model": "that name no model",
     "no_usage": "whose usage was not reported",
+    "out_of_range": "by a rate that cannot be meant",
     "pricing_failed": "whose price table could not be used",
     "pricing_unavailable": "without a price list beside their SDK",
     "unknown_model": "of a model that no price list has",
     "unpriced_tier": "in a service tier without a known price",
-    "unsupported_modality": "for images or audio without a price of your own",
+    "unsupported_modality": "for images or audio that no price list has",
 }
 
 

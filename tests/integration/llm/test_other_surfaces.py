@@ -130,7 +130,7 @@ SURFACES = {
         lambda: {"model": "gpt-image-1", "prompt": "a cat"},
         "images",
         {"input": 60, "output": 1_000},
-        "unsupported_modality",
+        "0.04055",  # 10 * 5 + 50 * 10 + 1,000 * 40, in millionths
     ),
     "edits": (
         "/images/edits",
@@ -140,7 +140,7 @@ SURFACES = {
         lambda: {"model": "gpt-image-1", "prompt": "a dog", "image": ("a.png", io.BytesIO(b"PNG"), "image/png")},
         "images",
         {"input": 60, "output": 1_000},
-        "unsupported_modality",
+        "0.04055",  # 10 * 5 + 50 * 10 + 1,000 * 40, in millionths
     ),
     "speech": (
         "/audio/speech",

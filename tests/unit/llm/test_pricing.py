@@ -1,7 +1,7 @@
 """Prices against the list's own arithmetic, and what is said when there is none."""
 
 import datetime as dt
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 
 import genai_prices
 import msgspec
@@ -10,6 +10,7 @@ from genai_prices import data_snapshot
 
 from genux.errors import ConfigError
 from genux.llm import PriceTable, price, price_tokens
+from genux.specs import PriceRule
 from genux.wire import Amounts, Attempt, Call, Tokens
 
 AT = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
@@ -87,7 +88,7 @@ def test_the_served_model_sets_the_price_and_the_requested_one_stands_in_for_it(
         ({"served_model": "llama-3.3-70b", "provider": ""}, "unknown_model"),
         ({"served_model": "gpt-5-mini", "provider": "nobody"}, "unknown_model"),
         ({"served_model": "gpt-5-mini", "service_tier": "scale"}, "unpriced_tier"),
-        ({"served_model": "gpt-image-1", "operation": "images"}, "unsupported_modality"),
+        ({"served_model": "gpt-5-mini", "operation": "images"}, "unsupported_modality"),
         ({"served_model": "whisper-1"}, "unsupported_modality"),
         ({"served_model": "gpt-5-mini", "tokens": Tokens(input=10, input_audio=4)}, "unsupported_modality"),
         ({"served_model": "gpt-5-mini", "tokens": Tokens(input=10, cached=11)}, "inconsistent_usage"),
@@ -100,15 +101,15 @@ def test_an_unknown_cost_is_null_with_a_reason(fields, reason):
 
 
 def test_a_missing_price_list_is_a_reason_and_no_error(monkeypatch):
-    from genux.llm import pricing
+    from genux.llm import _price_list
 
     def missing(name):
         raise ImportError(name)
 
-    pricing._resolve.cache_clear()
-    monkeypatch.setattr(pricing.importlib, "import_module", missing)
+    _price_list._resolve.cache_clear()
+    monkeypatch.setattr(_price_list.importlib, "import_module", missing)
     assert price(call(served_model="gpt-5-mini")).cost_reason == "pricing_unavailable"
-    pricing._resolve.cache_clear()
+    _price_list._resolve.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,49 @@ def test_tokens_of_images_have_their_own_price_where_the_list_has_one():
     assert quote.cost_usd == Decimal("0.038755")  # 100 * 0.3 + 10 * 2.5 + 1,290 * 30, in millionths
     seen = Tokens(input=1_000_000, input_image=900_000)
     assert price_tokens(seen, provider="openai", model="gpt-5-mini", at=AT).cost_usd == Decimal("0.25")
+
+
+def drawn(model, **counts):
+    """A call that made two images: 100 tokens of text and 200 of an image in, 1,000 out."""
+    used = Tokens(input=300, input_image=200, output=1_000, **counts)
+    return price(call(served_model=model, operation="images", tokens=used, amounts=Amounts(images=2)))
+
+
+def test_images_are_priced_by_their_tokens_where_these_are_split_as_the_lists_rates_are():
+    assert drawn("gpt-image-1").cost_usd == "0.0425"  # 100 * 5 + 200 * 10 + 1,000 * 40, in millionths
+    assert drawn("gpt-image-1.5", output_image=900).cost_usd == "0.0319"  # 100 * 5 + 200 * 8 + 100 * 10 + 900 * 32
+
+
+@pytest.mark.parametrize(
+    ("model", "counts"),
+    [("gpt-image-1.5", {}), ("gpt-image-1", {"cached": 50}), ("gpt-5-mini", {"output_image": 1_000})],
+)
+def test_images_whose_tokens_do_not_tell_what_they_are_have_no_known_cost(model, counts):
+    priced = drawn(model, **counts)
+    assert (priced.cost_usd, priced.cost_reason) == (None, "unsupported_modality")
+
+
+def test_a_cost_is_exact_whatever_decimal_context_the_host_has_set():
+    used = Tokens(input=1_234_567, output=765_432)
+    with localcontext(Context(prec=4)):
+        assert price(call(served_model="gpt-5-mini", tokens=used)).cost_usd == "1.83950575"
+        quote = price_tokens(used, provider="openai", model="gpt-5-mini", at=AT)
+    assert quote.cost_usd == Decimal("1.83950575")
+
+
+def test_a_cost_that_only_a_mistaken_rate_can_ask_for_is_unknown_and_the_call_still_fits_the_wire():
+    table = PriceTable([PriceRule(model="dear", input_usd_per_million=Decimal("1e30"))])
+    tried = Attempt(model="dear", status="error", tokens=Tokens(input=2**53))
+    priced = price(call(served_model="dear", tokens=Tokens(input=2**53), attempts=[tried]), table)
+    assert (priced.cost_usd, priced.cost_reason) == (None, "out_of_range")
+    assert (priced.attempts[0].cost_usd, priced.attempts[0].cost_reason) == (None, "out_of_range")
+    msgspec.json.decode(msgspec.json.encode(priced), type=Call)
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?P<a>.){99999999999}", "(" * 5_000 + ")" * 5_000])
+def test_a_model_that_is_no_regular_expression_is_refused_with_its_place(pattern):
+    with pytest.raises(ConfigError, match=r"prices\[0\].*not a regular expression"):
+        PriceTable([PriceRule(model=pattern, usd_per_second=Decimal(1))])
 
 
 def test_a_known_model_is_priced_on_an_unknown_host_by_its_name():
