@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Journey"]
 
+# Requests that any model of a language answers in its way.
+_ANY_MODEL = frozenset({"chat", "completions", "responses"})
+
 # A timeout of 0 would mean something else to the HTTP library.
 _LEAST_SECONDS = 0.001
 
@@ -115,7 +118,10 @@ class Journey(Probe):
         home = self._route.home
         if target.client is not None and hasattr(type(target.client), "__aenter__") != self._meter.asynchronous:
             return False
-        return not self._parcel.stays or (target.client is home.client and target.base_url == home.base_url)
+        if self._parcel.stays and (target.client is not home.client or target.base_url != home.base_url):
+            return False
+        # Vectors of two models have nothing in common, and a chat model neither paints nor speaks.
+        return self.operation in _ANY_MODEL or target.model in ("", self.requested_model) or target.fallback is False
 
     # The loop
 
@@ -228,10 +234,11 @@ class Journey(Probe):
                 raise
             failed = _Failed(error)
         else:
-            if isinstance(key, str):
+            if isinstance(key, str) and key:
                 return key
             self._route.give_back(ticket, 0)
-            failed = _Failed(TypeError(f"a key must be text; the function of a target gave {type(key).__name__}"))
+            given = "an empty one" if isinstance(key, str) else type(key).__name__
+            failed = _Failed(TypeError(f"a key must be text; the function of a target gave {given}"))
         self._fail(ticket, Verdict("key_function", "falter"))
         return failed
 

@@ -12,6 +12,8 @@ from genux.llm._target import Target
 __all__ = ["Lanes", "Parcel", "refusal", "seconds_of", "within"]
 
 _IDEMPOTENCY_HEADER = "idempotency-key"
+# openai and Azure let these decide over the client's key.
+_CREDENTIALS = frozenset({"api-key", "authorization"})
 
 
 class Lanes:
@@ -48,6 +50,8 @@ class Lanes:
         options: dict[str, Any] = {}
         if key is not None:
             options["api_key"] = key
+            if any(map(_is_credential, source._custom_headers)):  # noqa: SLF001 - as above
+                options["set_default_headers"] = _without_credentials(source._custom_headers)  # noqa: SLF001 - as above
         if target.base_url:
             options["base_url"] = target.base_url
         twin = self._copy(source, options, target.provider or ("" if elsewhere else caller_provider))
@@ -104,6 +108,9 @@ class Parcel:
             self._idempotency_keys[place] = key
         options.idempotency_key = key
         headers = _mapping(options.headers)
+        if (target.key is not None or target.client is not None) and any(map(_is_credential, headers)):
+            # The caller's own, for the caller's own address.
+            options.headers = headers = _without_credentials(headers)
         if place != next(iter(self._idempotency_keys)) and any(_is_idempotency(name) for name in headers):
             options.headers = {name: key if _is_idempotency(name) else value for name, value in headers.items()}
         return options
@@ -175,6 +182,14 @@ def _files(files: Any) -> Iterator[Any]:
 
 def _is_idempotency(name: str) -> bool:
     return name.lower() == _IDEMPOTENCY_HEADER
+
+
+def _is_credential(name: str) -> bool:
+    return name.lower() in _CREDENTIALS
+
+
+def _without_credentials(headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in headers.items() if not _is_credential(name)}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -63,6 +63,8 @@ class Route:
         out_seconds: float = 900.0,
         tolerated_failures: int = 2,
     ) -> None:
+        if isinstance(targets, Target) or not all(isinstance(target, Target) for target in targets):  # pyright: ignore[reportUnnecessaryIsInstance] - not every app is checked for types
+            raise ConfigError(f"the route `{name}` takes a list of `Target`")
         if not targets:
             raise ConfigError(f"the route `{name}` has no target")
         if max_attempts < 1 or min(cooldown_seconds, max_cooldown_seconds, out_seconds) <= 0 or tolerated_failures < 0:

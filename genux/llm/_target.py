@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +20,13 @@ class Target:
     state a weight share the load in that proportion.
 
     Args:
-        key: API key, or a function that is asked for it before each attempt (async for an async client).
-        base_url: address of the API.
-        model: replaces the model of the request; empty keeps the caller's, so that `variant.get("model")` works.
+        key: API key, or a function that is asked for it before each attempt (async for an async client). It takes the
+            place of any credentials that the caller put into headers.
+        base_url: address of an API of the same kind as the calling client's: Azure for an `AzureOpenAI`.
+        model: replaces the model of a chat, completions or responses request; empty keeps the caller's, so that
+            `variant.get("model")` works. Other requests (embeddings, images, audio, moderations) pass over a target
+            whose model is not theirs, unless it says `fallback=False`. Nothing but the model is changed, so every
+            target must take the caller's other parameters.
         client: an OpenAI client of its own, such as an `AzureOpenAI`. Sync clients serve sync callers, async ones
             async callers.
         provider: genai-prices provider id for its prices; empty derives it from the host.
@@ -36,8 +41,8 @@ class Target:
             begins with. Say False for the same model under another name, such as an Azure deployment.
 
     Raises:
-        ConfigError: a limit or weight is negative, an arm is not `experiment:variant`, or there is an address without
-            a key, so that the calling client's would go there.
+        ConfigError: a limit or weight is negative, an arm is not `experiment:variant`, the key is empty, the address
+            is none or has no key, so that the calling client's would go there, or the client is no OpenAI client.
     """
 
     key: str | Callable[[], Any] | None = dataclasses.field(default=None, repr=False)
@@ -56,8 +61,15 @@ class Target:
     def __post_init__(self) -> None:
         """Refuses what could only be a mistake, while somebody is looking."""
         for field in ("weight", "max_concurrent", "requests_per_minute", "tokens_per_minute"):
-            if getattr(self, field) < 0:
-                raise ConfigError(f"a target's {field} must not be negative, got {getattr(self, field)}")
+            if not 0 <= getattr(self, field) < math.inf:
+                raise ConfigError(f"a target's {field} must be finite and not negative, got {getattr(self, field)}")
+        # openai takes an empty key for none given, and uses the calling client's.
+        if self.key == "" or not (self.key is None or callable(self.key) or isinstance(self.key, str)):  # pyright: ignore[reportUnnecessaryIsInstance] - not every app is checked for types
+            raise ConfigError("a target's key is empty or no text; is its environment variable set?")
+        if self.base_url and not str(self.base_url).startswith(("http://", "https://")):
+            raise ConfigError(f"a target's base_url begins with http:// or https://, got {self.base_url!r}")
+        if self.client is not None and not hasattr(self.client, "with_options"):
+            raise ConfigError(f"a target's client is an OpenAI client, got {type(self.client).__name__}")
         if self.base_url and self.key is None and self.client is None:
             raise ConfigError("a target with an address of its own needs a key of its own: yours is not for strangers")
         if not all(":" in arm for arm in self.arms):

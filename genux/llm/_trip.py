@@ -109,8 +109,9 @@ def in_order(spots: Sequence[Spot]) -> tuple[list[Spot], int]:
                 end += 1
         group = list(spots[start:end])
         if len(group) > 1:
-            # Efraimidis and Spirakis (2006): sorting by u^(1/w) draws without replacement in proportion to w.
-            group.sort(key=lambda spot: random.random() ** (1 / spot.target.weight), reverse=True)  # noqa: S311
+            # Efraimidis and Spirakis (2006): whoever comes first of exponential arrivals at rates w is drawn in
+            # proportion to w, without replacement.
+            group.sort(key=lambda spot: random.expovariate(spot.target.weight))
         n_first = n_first or len(group)
         lineup += group
         start = end

@@ -22,7 +22,15 @@ class Keyed(OpenAI):
         sent.append((request.headers["authorization"].removeprefix("Bearer "), request.headers["idempotency-key"]))
 
 
-sent: list[tuple[str, str]] = []
+class Watched(OpenAI):
+    """A client that keeps which credentials it sends where."""
+
+    def _prepare_request(self, request):
+        names = ("authorization", "api-key")
+        sent.append((request.url.path.split("/")[1], *(request.headers.get(name) for name in names)))
+
+
+sent: list[tuple[str, ...]] = []
 
 
 @pytest.fixture
@@ -66,6 +74,61 @@ def test_the_caller_sees_the_options_that_it_gave(along):
     with pytest.raises(openai.InternalServerError):
         along.chat.completions.create(**body)
     assert body == ASKED
+
+
+@pytest.mark.parametrize(
+    ("of_client", "of_request"),
+    [
+        ({}, {"Authorization": "Bearer mine"}),
+        ({}, {"authorization": "Bearer mine", "Api-Key": "mine"}),
+        ({"Authorization": "Bearer mine"}, {}),
+        ({"AUTHORIZATION": "Bearer mine", "api-key": "mine"}, {"x-team": "1"}),
+    ],
+)
+def test_credentials_in_the_callers_headers_go_to_the_callers_own_target_only(
+    of_client, of_request, scripted, recorder
+):
+    sent.clear()
+    targets = [
+        Target(name="own"),
+        Target(key="sk-a"),
+        Target(key="sk-b", base_url=scripted.url("500")),
+        Target(client=Watched(base_url=scripted.url("ok"), api_key="sk-c")),
+    ]
+    client = Watched(base_url=scripted.url("500"), api_key="k", default_headers=of_client)
+    wrap(client, recorder, route=Route("r", targets)).chat.completions.create(**ASKED, extra_headers=of_request)
+    own, *others = sent
+    assert own[:2] == ("500", "Bearer mine")
+    assert others == [("500", "Bearer sk-a", None), ("500", "Bearer sk-b", None), ("ok", "Bearer sk-c", None)]
+
+
+def test_an_empty_key_from_a_function_does_not_become_the_callers_own(scripted, recorder):
+    sent.clear()
+    route = Route("r", [Target(key=lambda: "", base_url=scripted.url("ok"))], max_attempts=1)
+    client = wrap(Watched(base_url=scripted.url("500"), api_key="sk-own"), recorder, route=route)
+    with pytest.raises(TypeError, match="empty"):
+        client.chat.completions.create(**ASKED)
+    assert sent == []
+
+
+def test_only_text_is_asked_of_another_model(scripted, recorder):
+    vectors = {"object": "list", "model": "embed-3", "usage": {"prompt_tokens": 1, "total_tokens": 1}}
+    scripted.answers["/embeddings"] = {**vectors, "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}]}
+    targets = [
+        Target(key="sk-a", model="gpt-5"),
+        Target(key="sk-b", base_url=scripted.url("500")),
+        Target(key="sk-c", model="my-embed-3", fallback=False),
+    ]
+    client = wrap(OpenAI(base_url=scripted.url("ok"), api_key="k"), recorder, route=Route("r", targets))
+    client.embeddings.create(model="embed-3", input="x", encoding_format="float")
+    client.chat.completions.create(**ASKED)
+    vectors, chat = recorder.calls
+    assert [each.target for each in vectors.attempts] == ["target-2", "target-3"]
+    assert [request["model"] for _, path, request in scripted.requests[-3:] if "embed" in path] == [
+        "embed-3",
+        "my-embed-3",
+    ]
+    assert [each.target for each in chat.attempts] == ["target-1"]
 
 
 @pytest.mark.parametrize("asked", [{"previous_response_id": "resp_1"}, {"conversation": "conv_1"}])

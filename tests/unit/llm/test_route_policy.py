@@ -206,6 +206,13 @@ def test_neighbours_share_the_load_by_weight_and_the_rest_waits_in_order(clock):
     assert goes_to(route, trip) == "target-3"
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e12])
+def test_only_the_proportion_of_weights_counts(clock, scale):
+    route = route_of(clock, Target(key="a", weight=3 * scale), Target(key="b", weight=scale))
+    share = Counter(goes_to(route) for _ in range(4_000))["target-1"] / 4_000
+    assert abs(share - 0.75) < 5 * (0.75 * 0.25 / 4_000) ** 0.5
+
+
 def test_an_arm_goes_to_its_own_targets_first_then_to_the_shared_and_never_to_anothers(clock):
     route = route_of(clock, Target(key="s"), Target(key="a", arms=("e:one",)), Target(key="b", arms=("e:two", "f:x")))
     for arms, expected in [
@@ -376,9 +383,17 @@ def test_neither_a_target_nor_its_key_id_gives_the_key_away():
     [
         lambda: Target(max_concurrent=-1),
         lambda: Target(weight=-0.1),
+        lambda: Target(weight=float("nan")),
+        lambda: Target(key=""),
+        lambda: Target(key=5),
+        lambda: Target(key="a", base_url="api.example.com/v1"),
+        lambda: Target(base_url="https://api.example.com/v1"),
+        lambda: Target(client="an address"),
         lambda: Target(arms="e:one"),
         lambda: Target(arms=("one",)),
         lambda: Route("r", []),
+        lambda: Route("r", Target(key="a")),
+        lambda: Route("r", ["sk-a"]),
         lambda: Route("r", [Target(name="x"), Target(name="x")]),
         lambda: Route("r", [Target()], total_seconds=0),
         lambda: Route("r", [Target()], max_attempts=0),
