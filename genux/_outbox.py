@@ -23,7 +23,7 @@ __all__ = ["BATCH_EVENTS", "Outbox"]
 
 BATCH_EVENTS = 500
 BATCH_BYTES = 256 * 1_024
-_MAX_EVENT_BYTES = 64 * 1_024
+_MAX_EVENT_BYTES = 240 * 1_024  # the service takes 256 KiB; a call still gets its price, and may hold two long texts
 _CHECK_SECONDS = 1.0
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from genux.errors import UsageError
+from genux.llm._reported import count_of, name_of
 from genux.wire import MAX_NAME_LENGTH, MAX_SCORES, MAX_USED_CHUNKS, Retrieval
 
 __all__ = ["checked_score", "retrieval_of"]
@@ -24,13 +25,13 @@ def retrieval_of(
         used: ids or positions of the chunks that the answer drew on; None when nobody looked.
 
     Raises:
-        UsageError: `bad_score`, a score is no finite number.
+        UsageError: `bad_score`, a score is no finite number; `bad_usage`, k is no count.
     """
     numbers = [_finite("a retrieval score", score) for score in scores]
-    chunks = None if used is None else [str(chunk)[:MAX_NAME_LENGTH] for chunk in used]
+    chunks = None if used is None else [name for chunk in used if (name := name_of(chunk, MAX_NAME_LENGTH))]
     about = Retrieval(
-        source=source,
-        k=len(numbers) if k is None else k,
+        source=name_of(source),
+        k=len(numbers) if k is None else count_of("k", k),
         n_used=None if chunks is None else len(chunks),
         used=[] if chunks is None else chunks[:MAX_USED_CHUNKS],
     )
@@ -63,11 +64,15 @@ def checked_score(scores: dict[str, float], name: Any, value: Any) -> None:
         raise UsageError("bad_score", f"a score's name must be text of 1 to {MAX_NAME_LENGTH} characters")
     if len(scores) >= MAX_SCORES and name not in scores:
         raise UsageError("bad_score", f"a call may have {MAX_SCORES} scores")
-    scores[name] = _finite(f"the score {name!a}", value)
+    scores[name_of(name)] = _finite(f"the score {name!a}", value)
 
 
 def _finite(what: str, value: Any) -> float:
-    number = float(value) if isinstance(value, int | float) else math.nan
+    # Scores come from vector libraries, whose numbers are of types of their own.
+    try:
+        number = math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
     if not math.isfinite(number) or abs(number) > 1e18:  # noqa: PLR2004 the wire's largest value
         raise UsageError("bad_score", f"{what} must be a number between -1e18 and 1e18, got {value!r:.50}")
     return number

@@ -97,6 +97,8 @@ def fields_of(item: Any) -> Mapping[str, Any]:
 
 
 _NOTHING: Mapping[str, Any] = {}
+_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 
 
 def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
@@ -109,16 +111,6 @@ def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, A
 
 def _count(details: Mapping[str, Any], name: str) -> int:
     value = details.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
-
-
-_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
-_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
-
-
-def _extra(usage: Any, name: str) -> int:
-    # Compatible servers report cache hits outside the details (DeepSeek, Moonshot); pydantic keeps them as extras.
-    value = usage.get(name) if isinstance(usage, dict) else (getattr(usage, "model_extra", None) or {}).get(name)
     return value if isinstance(value, int) and value > 0 else 0
 
 
@@ -139,9 +131,13 @@ def tokens_of(usage: Any) -> Tokens | None:
     into = _details(fields, _INPUT_DETAILS)
     out = _details(fields, _OUTPUT_DETAILS)
     cached = _count(into, "cached_tokens")
+    if not cached:
+        # Compatible servers report cache hits outside the details (DeepSeek, Moonshot); pydantic keeps them as extras.
+        extra = fields if fields is usage else getattr(usage, "model_extra", None) or _NOTHING
+        cached = _count(extra, "prompt_cache_hit_tokens") or _count(extra, "cached_tokens")
     return Tokens(
         input=max(whole_input or 0, 0),
-        cached=cached or _extra(usage, "prompt_cache_hit_tokens") or _extra(usage, "cached_tokens"),
+        cached=cached,
         cache_write=_count(into, "cache_write_tokens"),
         output=max(whole_output or 0, 0),
         reasoning=_count(out, "reasoning_tokens"),

@@ -1,15 +1,16 @@
 """Calls that are not made by an OpenAI client: one core, used with `with`, `async with` or as a decorator."""
 
-import functools
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from typing import Any, ParamSpec, Self, TypeVar
 
+from genux.llm._decorated import decorated
 from genux.llm._evaluated import checked_score, retrieval_of
 from genux.llm._probe import Probe
 from genux.llm._recorder import Recorder
+from genux.llm._reported import name_of, report_usage, status_code_of
+from genux.wire import MAX_NAME_LENGTH
 
 __all__ = ["ManualCall", "manual_call"]
 
@@ -26,7 +27,12 @@ class ManualCall:
 
     def __init__(self, recorder: Recorder, *, model: str, provider: str, operation: str, feature: str) -> None:
         self._recorder = recorder
-        self._about = {"model": model, "provider": provider, "operation": operation, "feature": feature}
+        self._about = {
+            "model": name_of(model),
+            "provider": name_of(provider),
+            "operation": name_of(operation, MAX_NAME_LENGTH) or "chat",
+            "feature": name_of(feature),
+        }
         self._probe: Probe | None = None
 
     @property
@@ -66,31 +72,28 @@ class ManualCall:
         self.__exit__(kind, error, traceback)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorates a function, or a coroutine function: each of its calls is one measured call."""
-        if inspect.iscoroutinefunction(function):
+        """Decorates a function, coroutine function or generator: each of its calls is one measured call."""
+        return decorated(function, lambda: ManualCall(self._recorder, **self._about))
 
-            @functools.wraps(function)
-            async def measured_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                async with ManualCall(self._recorder, **self._about):
-                    return await function(*args, **kwargs)
+    def pause(self) -> None:
+        """What runs from now on is somebody else's: between two items of a stream, its reader's."""
+        if self._probe is not None:
+            self.first_token()
+            self._probe.leave()
 
-            return cast("Callable[P, R]", measured_async)
-
-        @functools.wraps(function)
-        def measured(*args: P.args, **kwargs: P.kwargs) -> R:
-            with ManualCall(self._recorder, **self._about):
-                return function(*args, **kwargs)
-
-        return measured
+    def go_on(self) -> None:
+        """What runs from now on is the call's again."""
+        if self._probe is not None:
+            self._probe.go_on()
 
     def usage(  # noqa: PLR0913 what may have been used, by name
         self,
         usage: Any = None,
         *,
-        input_tokens: int = 0,
+        input_tokens: int | None = None,
         cached_tokens: int = 0,
         cache_write_tokens: int = 0,
-        output_tokens: int = 0,
+        output_tokens: int | None = None,
         reasoning_tokens: int = 0,
         images: int = 0,
         audio_seconds: float = 0.0,
@@ -98,7 +101,7 @@ class ManualCall:
         served_model: str = "",
         service_tier: str = "",
     ) -> None:
-        """Reports what the call used; the last report counts.
+        """Reports what the call used; the last report counts. One with what is no number is refused as a whole.
 
         Args:
             usage: an OpenAI-shaped `usage` object or mapping; it replaces the token arguments.
@@ -115,19 +118,16 @@ class ManualCall:
         """
         probe = self._probe
         if probe is not None:
-            counts = {
+            tokens = {
                 "input_tokens": input_tokens,
-                "input_tokens_details": {"cached_tokens": cached_tokens, "cache_write_tokens": cache_write_tokens},
+                "cached_tokens": cached_tokens,
+                "cache_write_tokens": cache_write_tokens,
                 "output_tokens": output_tokens,
-                "output_tokens_details": {"reasoning_tokens": reasoning_tokens},
+                "reasoning_tokens": reasoning_tokens,
             }
-            if usage is not None:
-                probe.usage = usage
-            elif input_tokens or output_tokens or not (images or audio_seconds or characters):
-                probe.usage = counts
-            probe.images, probe.audio_seconds, probe.characters = images, audio_seconds, characters
-            probe.served_model = served_model or probe.served_model
-            probe.service_tier = service_tier or probe.service_tier
+            probe.guarded("usage", report_usage, probe, usage, tokens, images, audio_seconds, characters)
+            probe.served_model = name_of(served_model) or probe.served_model
+            probe.service_tier = name_of(service_tier) or probe.service_tier
 
     def first_token(self) -> None:
         """The first content of the answer has arrived; later calls are ignored."""
@@ -173,12 +173,12 @@ class ManualCall:
             probe.prompt_text = prompt or probe.prompt_text
             probe.answer_text = answer or probe.answer_text
 
-    def failed(self, error_type: str, http_status: int = 0) -> None:
-        """The call failed although no exception leaves the block."""
+    def failed(self, error_type: str | BaseException, http_status: int = 0) -> None:
+        """The call failed although no exception leaves the block. Of an exception its class is kept, not its words."""
         probe = self._probe
         if probe is not None:
-            probe.error_type = error_type
-            probe.http_status = http_status
+            probe.error_type = name_of(error_type) or "failed"
+            probe.http_status = probe.guarded("failed", status_code_of, http_status) or 0
 
 
 def manual_call(

@@ -107,8 +107,12 @@ class Probe(Observed):
 
     def enter(self) -> None:
         """Becomes the enclosing call and starts the clock; the last thing before the host's request goes out."""
-        self._token = enclosing.set(self)
+        self.go_on()
         self.started = self.attempt_at = perf_counter()
+
+    def go_on(self) -> None:
+        """Becomes the enclosing call once more, after `leave`."""
+        self._token = enclosing.set(self)
 
     def leave(self) -> None:
         """Stops being the enclosing call."""

@@ -92,7 +92,7 @@ for _ in range(23):
     genux.track("outside of a unit")
 genux.track("\\ud800")
 with gx.unit("user-1"):
-    genux.track("large", text="x" * 100_000)
+    genux.track("large", text="x" * 250_000)
     genux.track("no JSON", value=object())
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -189,3 +189,13 @@ def test_text_is_cut_and_made_fit_for_the_wire(client, administer):
     assert recorded.text.answer == "nul \ufffd, half a pair ?"
     assert gx.flush(30)
     assert gx.status().shipped == 1
+
+
+@pytest.mark.parametrize("letter", ["\N{HANGUL SYLLABLE GA}", "\N{OWL}", "\1"], ids=["3 bytes", "4 bytes", "escaped"])
+def test_texts_of_the_greatest_length_cost_no_call_whatever_they_take_when_written_down(letter, client, administer):
+    administer("PUT", "/v1/text-capture", {"allowed": True})
+    gx = client(capture_text=True, redact=lambda text: text * 1_000_000)
+    with gx.unit("user-1"), gx.call(model="m") as call:
+        call.text(prompt=letter, answer=letter)
+    assert gx.flush(30)
+    assert (gx.status().dropped, gx.status().rejected, gx.status().shipped) == ({}, {}, 1)

@@ -122,3 +122,8 @@ def test_content_begins_with_the_answer_and_not_with_roles_or_reasoning(event, b
 )
 def test_the_last_event_of_a_stream_is_known(event, terminal):
     assert is_terminal(event) is terminal
+
+
+def test_counts_that_a_server_writes_with_a_point_are_counts():
+    assert tokens_of({"prompt_tokens": 12.0, "completion_tokens": 3}) == Tokens(input=12, output=3)
+    assert tokens_of({"prompt_tokens": 12.5, "completion_tokens": 3}) == Tokens(output=3)

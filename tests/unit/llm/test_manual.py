@@ -200,3 +200,78 @@ def test_a_decorated_function_keeps_its_signature_for_type_checkers(recorder):
     assert_type(add(1, right=2), int)
     assert_type(asyncio.run(answer("why")), str)
     assert len(recorder.calls) == 2
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"input_tokens": -1},
+        {"input_tokens": 1, "output_tokens": 2.5},
+        {"input_tokens": "12"},
+        {"input_tokens": 1, "cached_tokens": -1},
+        {"input_tokens": 1, "images": -1},
+        {"input_tokens": 1, "characters": "many"},
+        {"input_tokens": 1, "audio_seconds": math.nan},
+        {"input_tokens": 1, "audio_seconds": math.inf},
+        {"input_tokens": 1, "audio_seconds": "60"},
+    ],
+)
+def test_a_usage_that_is_no_number_is_refused_as_a_whole_and_the_call_is_kept(report, recorder):
+    with manual_call(recorder, model="m") as call:
+        call.usage(**report)
+    (record,) = recorder.calls
+    assert (record.tokens, record.amounts, record.usage_reason) == (None, None, "not_reported")
+    assert msgspec.json.decode(msgspec.json.encode(record), type=Call) == record
+    assert [(where, error.code) for where, error in recorder.failures] == [("usage", "bad_usage")]
+
+
+class Whole:
+    """A whole number of another library's."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __index__(self):
+        return self.number
+
+
+class Score:
+    """A score of another library's."""
+
+    def __float__(self):
+        return 0.5
+
+
+def test_numbers_of_other_libraries_are_usage_and_scores_too(recorder):
+    with manual_call(recorder, model="m") as call:
+        call.usage(input_tokens=Whole(3), output_tokens=Whole(2), cached_tokens=None)
+        call.retrieval(scores=[Score(), Score()], k=Whole(7))
+        call.score("faithful", Score())
+    (record,) = recorder.calls
+    assert record.tokens == Tokens(input=3, output=2)
+    assert (record.retrieval.score_mean, record.retrieval.k, record.scores) == (0.5, 7, {"faithful": 0.5})
+    assert recorder.failures == []
+
+
+def test_tokens_that_nobody_reported_are_unknown_and_not_none(recorder):
+    with manual_call(recorder, model="m") as call:
+        call.usage(served_model="m-2")
+    with manual_call(recorder, model="m") as call:
+        call.usage(input_tokens=0, output_tokens=0)
+    unknown, none = recorder.calls
+    assert (unknown.tokens, unknown.usage_reason, unknown.served_model) == (None, "not_reported", "m-2")
+    assert none.tokens == Tokens()
+
+
+@pytest.mark.parametrize("name", [None, 7, "x" * 5_000, "half a pair \ud800", ValueError("my secret")])
+def test_a_name_that_is_no_text_costs_no_call(name, recorder):
+    with manual_call(recorder, model=name, provider=name, operation=name, feature=name) as call:
+        call.usage(input_tokens=1, served_model=name, service_tier=name)
+        call.retrieval(scores=[1.0], source=name, used=[name, ""])
+        call.failed(name, 99_999)
+    (record,) = recorder.calls
+    line = msgspec.json.encode(record)
+    assert msgspec.json.decode(line, type=Call) == record
+    assert record.status == "error"
+    assert b"secret" not in line
+    assert [error.code for _where, error in recorder.failures] == ["bad_usage"]

@@ -157,7 +157,7 @@ def test_a_unit_that_is_no_unit_measures_nothing_in_its_block(gx, service, unit_
         ("ok", 10**400, {}, "bad_value"),
         ("ok", 1, {"what": object()}, "unencodable"),
         ("ok", 1, {"half": "\ud800"}, "unencodable"),
-        ("ok", 1, {"big": "x" * 70_000}, "too_large"),
+        ("ok", 1, {"big": "x" * 250_000}, "too_large"),
     ],
 )
 def test_a_bad_event_is_dropped_visibly_and_its_neighbours_are_kept(gx, service, caplog, name, value, properties, code):
