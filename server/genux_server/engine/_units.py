@@ -15,7 +15,7 @@ from genux_server.model import Epoch
 __all__ = ["ALIAS_EVENT", "Exposed", "aliases_of", "assigned_only", "canonical", "exposed_units", "of_kind", "once"]
 
 ALIAS_EVENT = "genux_alias"
-_ALIAS_DOUBLINGS = 2
+_ALIAS_DOUBLINGS = 3
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class Exposed:
     """The units of one experiment, and what was left out on the way.
 
     Attributes:
-        units: one row per unit seen in one variant: `unit`, `variant`, `epoch`, `first_at`, `day`, `attributes`.
+        units: one row per unit seen in one variant: `unit`, `unit_key`, `variant`, `epoch`, `first_at`, `day`,
+            `attributes`. The key is the `seq` of the first exposure: as unique as the unit's name, and a number, by
+            which joining and grouping costs less.
         multi_variant_units: units seen in two or more variants, by the variant first seen.
         n_duplicates, n_forced, n_unknown, n_other_kind: exposures left out.
     """
@@ -66,7 +68,8 @@ def of_kind(rows: ir.Table, unit_kind: str) -> ir.Table:
 def aliases_of(events: ir.Table, unit_kind: str) -> ir.Table | None:
     """One row per anonymous `unit_id` with the `unit` it is analysed as; None when nobody was recognised.
 
-    The first alias of an anonymous unit holds. An alias of an alias is followed up to four steps.
+    The first alias of an anonymous unit holds. An alias of an alias is followed up to eight steps. Units that name one
+    another in a circle are one unit, called by the least of their names.
     """
     named = events.filter((events.name == ALIAS_EVENT) & (events.unit_kind == unit_kind))
     named = named.filter((named.unit_id != "") & (named.known_id != "") & (named.unit_id != named.known_id))
@@ -75,11 +78,21 @@ def aliases_of(events: ir.Table, unit_kind: str) -> ir.Table | None:
     aliases = stored(aliases)
     if count_of(aliases) == 0:
         return None
+    aliases = aliases.mutate(least=aliases.unit)
     for _ in range(_ALIAS_DOUBLINGS):
-        onward = aliases.select(via="unit_id", further="unit")
-        joined = aliases.left_join(onward, aliases.unit == onward.via)
-        aliases = stored(joined.select("unit_id", unit=ibis.coalesce(joined.further, joined.unit)))
-    return aliases
+        onward = aliases.select(via="unit_id", further="unit", least_onward="least")
+        joined = stored(aliases.left_join(onward, aliases.unit == onward.via))
+        aliases = joined.select(
+            "unit_id",
+            unit=ibis.coalesce(joined.further, joined.unit),
+            least=ibis.least(joined.least, ibis.coalesce(joined.least_onward, joined.least)),
+        )
+        if count_of(joined.filter(joined.further.notnull())) == 0:  # nobody is an alias of an alias
+            return aliases.drop("least")
+    # Whose unit is an alias still goes round in a circle: `least` of any of its members has seen them all.
+    circle = aliases.select(via="unit_id", least_of_all="least")
+    joined = aliases.left_join(circle, aliases.unit == circle.via)
+    return stored(joined.select("unit_id", unit=ibis.coalesce(joined.least_of_all, joined.unit)))
 
 
 def canonical(rows: ir.Table, aliases: ir.Table | None) -> ir.Table:
@@ -123,17 +136,19 @@ def exposed_units(
     )
 
     seen = canonical(exposures.filter(of_kind & ~exposures.forced & known), aliases)
-    by_id = seen.group_by("unit", "unit_id").agg(mixed=seen.variant.min() != seen.variant.max())
-    by_unit = by_id.group_by("unit").agg(mixed=by_id.mixed.any())
+    by_id = seen.group_by("unit", "unit_id").having(seen.variant.min() != seen.variant.max()).agg()
+    mixed = stored(by_id.select("unit").distinct())  # few, so that looking them up costs next to nothing
     first = seen.mutate(rank=ibis.row_number().over(group_by=seen.unit, order_by=[seen.at, seen.seq]))
-    first = first.filter(first.rank == 0).join(by_unit, "unit")
+    first = first.filter(first.rank == 0)
     first = stored(
-        first.select("unit", "variant", "epoch", "attributes", "mixed", first_at=first.at, day=first.at.date())
+        first.select(
+            "unit", "variant", "epoch", "attributes", unit_key=first.seq, first_at=first.at, day=first.at.date()
+        )
     )
-    mixed = first.filter(first.mixed).group_by("variant").agg(n=ibis._.count()).to_pyarrow().to_pylist()
-    n_mixed = {row["variant"]: row["n"] for row in mixed}
+    by_variant = first.semi_join(mixed, "unit").group_by("variant").agg(n=ibis._.count()).to_pyarrow().to_pylist()
+    n_mixed = {row["variant"]: row["n"] for row in by_variant}
     return Exposed(
-        units=first.filter(~first.mixed).drop("mixed"),
+        units=first.anti_join(mixed, "unit") if n_mixed else first,
         multi_variant_units={variant.key: n_mixed.get(variant.key, 0) for variant in experiment.variants},
         n_duplicates=n_duplicates,
         n_forced=counts["forced"],

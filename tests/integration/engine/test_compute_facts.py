@@ -169,6 +169,33 @@ def test_a_visitor_who_signs_in_is_one_unit_with_the_variant_it_saw_first(facts_
     assert facts.multi_variant_units == {"a": 0, "b": 0}
 
 
+def recognised(*names):
+    """Each name turns out to be the next."""
+    times = (AT + DAY + minute * dt.timedelta(minutes=1) for minute in itertools.count())
+    return [
+        wire.Alias(event_id=next(ids), at=next(times), unit_id=name, known_id=known)
+        for name, known in itertools.pairwise(names)
+    ]
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["xyx", "yxy", "xyzx", "zyxwvutz", "wxyx", "xyzwvutsr"],
+    ids=["two", "two, the other way", "three", "seven", "one beside a circle", "a chain of eight steps"],
+)
+def test_aliases_that_go_in_a_circle_or_in_a_chain_are_one_unit(facts_of, names):
+    everyone = sorted(set(names), key=names.index)
+    later = (AT + minute * dt.timedelta(minutes=1) for minute in itertools.count())
+    facts = facts_of(
+        *(seen(name, "b" if number else "a", at=next(later)) for number, name in enumerate(everyone)),
+        *(did(name, at=AT + WINDOW / 2) for name in everyone),
+        *recognised(*names),
+        metrics=[MetricSpec(key="accepted", kind="count", numerator=COUNT_ACCEPTED, window_seconds=3_600)],
+    )
+    assert totals(facts) == {"a": (1, len(everyone))}
+    assert facts.multi_variant_units == {"a": 0, "b": 0}
+
+
 def test_a_resumed_outcome_finds_its_unit_through_the_call_or_the_exposure(facts_of):
     exposure, call = seen("u", "a"), called("v")
     facts = facts_of(

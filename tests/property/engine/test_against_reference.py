@@ -224,9 +224,11 @@ class Reference:
         self._expose(exposures)
 
     def canonical(self, unit):
-        for _ in range(4):
-            unit = self.known_as.get(unit, unit)
-        return unit
+        passed = []
+        while unit in self.known_as and unit not in passed:
+            passed.append(unit)
+            unit = self.known_as[unit]
+        return min(passed[passed.index(unit) :]) if unit in passed else unit
 
     def owner(self, track):
         if track["unit_id"]:

@@ -214,6 +214,7 @@ def test_a_decorated_function_keeps_its_signature_for_type_checkers(recorder):
         {"input_tokens": 1, "audio_seconds": math.nan},
         {"input_tokens": 1, "audio_seconds": math.inf},
         {"input_tokens": 1, "audio_seconds": "60"},
+        {"input_tokens": 1, "audio_seconds": -1},
     ],
 )
 def test_a_usage_that_is_no_number_is_refused_as_a_whole_and_the_call_is_kept(report, recorder):
