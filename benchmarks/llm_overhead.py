@@ -1,6 +1,6 @@
 # A script that prints figures: nobody calls its functions.
 # ruff: noqa: ANN001, ANN201, ANN202
-"""CPU that `genux.llm.wrap` adds to a call and to a chunk of a stream, beside the bare client, over memory.
+"""CPU that `genux.llm.wrap` and a route add to a call and to a chunk of a stream, beside the bare client, over memory.
 
     python benchmarks/llm_overhead.py [--rounds 15] [--json PATH]
 
@@ -17,7 +17,7 @@ from _report import Report, parser
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionChunk
 
-from genux.llm import CallContext, price, wrap
+from genux.llm import CallContext, Route, Target, price, wrap
 from genux.llm._probe import Probe
 from genux.llm._streams import Watched
 
@@ -115,6 +115,8 @@ def main():
     rounds, rows = asked.rounds, []
     recorder = Recorder()
     bare, measured = sync_client(), wrap(sync_client(), recorder)
+    targets = [Target(key="sk-a"), Target(key="sk-b"), Target(key="sk-c", model="gpt-5-nano")]
+    routed = wrap(sync_client(), recorder, route=Route("three targets", targets))
     gc.disable()
 
     def call(client):
@@ -130,9 +132,13 @@ def main():
     base, added = compare(call(bare), call(measured), 60, rounds)
     rows.append(row("sync call", base, added))
     per_call = added
+    _, added = compare(call(measured), call(routed), 60, rounds)
+    rows.append(row("  and along a route", base, added))
     base, added = compare(stream(bare), stream(measured), 8, rounds)
     rows.append(row(f"sync stream, {CHUNKS} chunks", base, added))
     rows.append(row("  of that per chunk", base / CHUNKS, (added - per_call) / CHUNKS))
+    _, added = compare(stream(measured), stream(routed), 8, rounds)
+    rows.append(row("  and along a route", base, added))
 
     with asyncio.Runner() as runner:
         bare_async, measured_async = async_client(), wrap(async_client(), recorder)

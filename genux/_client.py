@@ -408,8 +408,6 @@ class Client:
         """In a child: no thread runs, no lock is held, what waited in memory is the parent's."""
         self._guard.after_fork()
         self._snapshots.after_fork()
-        if "route" in vars(self):
-            self.route.after_fork()
         if self._delivery is not None:
             self._delivery.after_fork()
 

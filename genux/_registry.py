@@ -5,16 +5,26 @@ import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from genux import _ids
 
 if TYPE_CHECKING:
     from genux._client import Client
 
-__all__ = ["default_client", "forget", "notice_fork", "register"]
+__all__ = ["default_client", "forget", "notice_fork", "register", "tell_of_forks"]
+
+
+class Forked(Protocol):
+    """What a fork concerns that belongs to no client."""
+
+    def after_fork(self) -> None:
+        """Called in a child, before anything else there is done with it."""
+        ...
+
 
 _known: "weakref.WeakSet[Client]" = weakref.WeakSet()
+_concerned: "weakref.WeakSet[Forked]" = weakref.WeakSet()
 _open: "set[Client]" = set()
 _default: "Client | None" = None
 _pid = os.getpid()
@@ -27,6 +37,11 @@ def register(client: "Client") -> None:
     _known.add(client)
     _open.add(client)
     _default = client
+
+
+def tell_of_forks(concerned: Forked) -> None:
+    """Have its `after_fork` called in every child, as long as it lives."""
+    _concerned.add(concerned)
 
 
 def forget(client: "Client") -> None:
@@ -88,6 +103,8 @@ def _after_fork() -> None:
     global _pid  # noqa: PLW0603 the process that this state belongs to
     for client in list(_known):
         client.after_fork()
+    for concerned in list(_concerned):
+        concerned.after_fork()
     _pid = os.getpid()  # last: other threads of the child wait for it
 
 

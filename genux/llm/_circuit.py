@@ -69,7 +69,6 @@ class Spot:
         "is_tried",
         "key",
         "last_code",
-        "model",
         "n_errors",
         "n_faltered",
         "n_in_flight",

@@ -11,8 +11,6 @@ from collections.abc import Callable, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
 from genux.llm._ahead import MAX_HELD, AsyncReplay, Replay, is_preamble
 from genux.llm._exchange import Exchange
 from genux.llm._facts import fields_of
@@ -78,7 +76,6 @@ class Journey(Probe):
         "_parcel",
         "_route",
         "_ticket",
-        "_timeout",
         "_trip",
         "_waited_seconds",
     )
@@ -103,7 +100,6 @@ class Journey(Probe):
         self._lanes = lanes
         self._route = route
         self._parcel = parcel
-        self._timeout = client.timeout if _is_not_given(options.timeout) else options.timeout
         self._leg_id = 0
         self._over: tuple[Probe, Status, float] | None = None
         self._last: Probe | None = None
@@ -111,8 +107,10 @@ class Journey(Probe):
         self._ticket: Ticket | None = None
         self._key_id = ""
         self._waited_seconds = 0.0
-        arms = frozenset(f"{each.experiment}:{each.variant}" for each in self.context.assignments)
-        self._trip = route.plan(arms, seconds_of(self._timeout), self._serves)
+        arms: frozenset[str] = frozenset()
+        if route.has_arms:
+            arms = frozenset(f"{each.experiment}:{each.variant}" for each in self.context.assignments)
+        self._trip = route.plan(arms, seconds_of(self._timeout_at(client)), self._serves)
 
     def _serves(self, target: Target) -> bool:
         home = self._route.home
@@ -152,7 +150,7 @@ class Journey(Probe):
 
     def _along(self) -> Steps:
         failed: _Failed | None = None
-        while failed is None or (self._trip.n_attempts < self._route.max_attempts and self._parcel.may_be_sent_again):
+        while failed is None or (self._trip.n_attempts < self._trip.max_attempts and self._parcel.may_be_sent_again):
             ticket = yield from self._take()
             if ticket is None:
                 break
@@ -276,17 +274,23 @@ class Journey(Probe):
             raise _Fault(str(error)) from error
 
     def _leg(self, ticket: Ticket, key: str | None) -> Send:
+        target = ticket.spot.target
         client = self._lanes.client(self._client, ticket.spot, key, self._meter.provider)
         self._key_id = key_id_of(client.api_key or "")
         timeout = None
         left = self._trip.deadline - self._route.clock()
         if left < math.inf and (self._route.total_seconds is not None or self._trip.n_attempts > 1):
-            timeout = within(self._timeout, max(left, _LEAST_SECONDS))
-        options = self._parcel.addressed(ticket.spot.target, timeout)
+            timeout = within(self._timeout_at(client), max(left, _LEAST_SECONDS))
+        options = self._parcel.to_model(target)
         exchange = Exchange(vars(client)["_genux_meter"], client, options, streaming=self.streaming)
+        self._parcel.address(exchange.options, target, timeout, self.call_id)
         self._leg_id = id(exchange)
         exchange.enter()
         return Send(client, exchange)
+
+    def _timeout_at(self, client: Any) -> Any:
+        timeout = self._options.timeout
+        return client.timeout if _is_not_given(timeout) else timeout
 
     def as_attempts(self, status: Status, now: float) -> "list[Attempt]":  # noqa: ARG002 - they are complete
         """Each of its attempts is one of the enclosing call's."""
@@ -317,10 +321,15 @@ class Journey(Probe):
             super().attempt_over(probe, status, now)
             return
         self._leg_id = 0
-        attempt = attempt_of(probe, status, max(now - probe.started, 0.0), probe.tokens)
-        if self._ticket is not None:
-            attempt = msgspec.structs.replace(
-                attempt,
+        latency_seconds = max(now - probe.started, 0.0)
+        if self._ticket is None:
+            attempt = attempt_of(probe, status, latency_seconds, probe.tokens)
+        else:
+            attempt = attempt_of(
+                probe,
+                status,
+                latency_seconds,
+                probe.tokens,
                 target=self._route.name_of(self._ticket.spot),
                 key_id=self._key_id,
                 waited_seconds=self._waited_seconds,
@@ -348,19 +357,15 @@ class Journey(Probe):
 
     def record(self, status: Status, now: float) -> "Call":
         """The call as its last attempt saw it, from the beginning on, with every attempt."""
-        attempts, self.attempts = self.attempts, []
-        last, self._last = self._last, None
+        last, self._last = self._last or self, None
         reason = ""
-        if last is None:
-            call = super().record(status, now)
-        else:
-            last.call_id, last.started, last.attempts = self.call_id, self.started, []
+        if last is not self:
+            last.call_id, last.started = self.call_id, self.started
             last.served_model = last.served_model or (last.requested_model if self._has_answer else "")
             last.requested_model = self.requested_model
-            call = call_of(last, status, now)
         if self._has_answer and self._ticket is not None:
             reason = self._trip.fallback_reason(self._ticket.spot, self.requested_model)
-        return msgspec.structs.replace(call, attempts=attempts, fallback=bool(reason), fallback_reason=reason)
+        return call_of(last, status, now, routed=self.attempts, fallback_reason=reason)
 
 
 def _is_not_given(value: object) -> bool:

@@ -20,15 +20,27 @@ _STATUS_ERRORS = {
 }
 
 
-def attempt_of(probe: "Probe", status: Status, latency_seconds: float, tokens: Tokens | None) -> Attempt:
-    """The probe as one try of its own call or of another."""
+def attempt_of(
+    probe: "Probe",
+    status: Status,
+    latency_seconds: float,
+    tokens: Tokens | None,
+    *,
+    target: str = "",
+    key_id: str = "",
+    waited_seconds: float = 0.0,
+) -> Attempt:
+    """The probe as one try of its own call or of another; along a route, at which target and after which wait."""
     return Attempt(
+        target=target,
+        key_id=key_id,
         model=probe.served_model or probe.requested_model,
         provider=probe.provider,
         status=status,
         error_type=probe.error_type,
         http_status=probe.http_status,
         latency_seconds=latency_seconds,
+        waited_seconds=waited_seconds,
         tokens=tokens,
     )
 
@@ -69,17 +81,21 @@ def _amounts_of(probe: "Probe") -> Amounts | None:
     return Amounts(images=probe.images, audio_seconds=probe.audio_seconds, characters=probe.characters)
 
 
-def call_of(probe: "Probe", status: Status, now: float) -> Call:
+def call_of(
+    probe: "Probe", status: Status, now: float, *, routed: list[Attempt] | None = None, fallback_reason: str = ""
+) -> Call:
     """The record.
 
     Args:
         probe: the call, whose tokens and attempts are complete.
         status: how it ended.
         now: `perf_counter()` of the last byte that the app read.
+        routed: every attempt of a call along a route, in place of the probe's own.
+        fallback_reason: why another model answered than was intended; empty when none did.
     """
     context = probe.context
-    attempts = probe.attempts
-    if attempts and attempts[-1].waited_seconds:
+    attempts = probe.attempts if routed is None else routed
+    if routed is None and attempts and attempts[-1].waited_seconds:
         # The loop's last try: its tokens are the call's, so they are not repeated here.
         attempts = [*attempts, attempt_of(probe, status, max(now - probe.attempt_at, 0.0), None)]
     return Call(
@@ -110,6 +126,8 @@ def call_of(probe: "Probe", status: Status, now: float) -> Call:
         prompt_version=probe.prompt_version,
         text=_text_of(probe),
         attempts=attempts,
+        fallback=bool(fallback_reason),
+        fallback_reason=fallback_reason,
         retrieval=probe.retrieval,
         scores=probe.scores,
         assignments=list(context.assignments),

@@ -6,26 +6,26 @@ and whoever holds the lock next clears the deque.
 """
 
 import math
-import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import Literal
 
+from genux._registry import notice_fork, tell_of_forks
 from genux._status import RouteStatus, TargetStatus
 from genux.errors import ConfigError, UsageError
 from genux.llm._circuit import KeyState, Spot
+from genux.llm._setbacks import Setbacks
 from genux.llm._target import Target
 from genux.llm._trip import Ticket, Trip, Wait, choose, in_order, why
 from genux.llm._verdict import Verdict
 
 __all__ = ["KeyStates", "Route", "SayOnce"]
 
-_JITTER = 0.25
-_ATTEMPTS_WORTH = 3
+# openai's own loop tries twice more.
+_EXTRA_ATTEMPTS = 2
 
 SayOnce = Callable[[str, str], None]
 KeyStates = MutableMapping[tuple[str, int, object], KeyState]
@@ -41,7 +41,7 @@ class Route:
         targets: at least one.
         total_seconds: everything together: attempts, waits, up to a stream's first token. Default: three times the
             caller's own timeout, which is what openai's three attempts may take without a route.
-        max_attempts: of one request.
+        max_attempts: of one request. Default: one for each target that it may go to, and two more.
         cooldown_seconds: first cooldown where the provider names none; each further one doubles.
         max_cooldown_seconds: longest cooldown, also when Retry-After asks for more.
         out_seconds: how long a key that is refused, or has no quota left, is left alone.
@@ -57,7 +57,7 @@ class Route:
         targets: Sequence[Target],
         *,
         total_seconds: float | None = None,
-        max_attempts: int = 8,
+        max_attempts: int | None = None,
         cooldown_seconds: float = 1.0,
         max_cooldown_seconds: float = 120.0,
         out_seconds: float = 900.0,
@@ -67,17 +67,21 @@ class Route:
             raise ConfigError(f"the route `{name}` takes a list of `Target`")
         if not targets:
             raise ConfigError(f"the route `{name}` has no target")
-        if max_attempts < 1 or min(cooldown_seconds, max_cooldown_seconds, out_seconds) <= 0 or tolerated_failures < 0:
+        if max_attempts is not None and max_attempts < 1:
+            raise ConfigError(f"the route `{name}` has a max_attempts below 1")
+        if min(cooldown_seconds, max_cooldown_seconds, out_seconds) <= 0 or tolerated_failures < 0:
             raise ConfigError(f"the route `{name}` has a setting that is not positive")
         if total_seconds is not None and total_seconds <= 0:
             raise ConfigError(f"the route `{name}` has a total_seconds that is not positive")
         self.name = name
         self.total_seconds = total_seconds
-        self.max_attempts = max_attempts
-        self._cooldown_seconds = cooldown_seconds
-        self._max_cooldown_seconds = max_cooldown_seconds
-        self._out_seconds = out_seconds
-        self._tolerated_failures = tolerated_failures
+        self._max_attempts = max_attempts
+        self._setbacks = Setbacks(
+            cooldown_seconds=cooldown_seconds,
+            max_cooldown_seconds=max_cooldown_seconds,
+            out_seconds=out_seconds,
+            tolerated_failures=tolerated_failures,
+        )
         self._say_once: SayOnce = _say_nothing
         self.clock: Callable[[], float] = time.monotonic
         keys: KeyStates = {}
@@ -86,8 +90,9 @@ class Route:
         if len(set(self._names)) < len(self._names):
             raise ConfigError(f"the route `{name}` has two targets of one name")
         self._position = {spot: position for position, spot in enumerate(self._spots)}
-        self._has_arms = any(target.arms for target in targets)
+        self.has_arms = any(target.arms for target in targets)
         self.after_fork()
+        tell_of_forks(self)
 
     def after_fork(self) -> None:
         """In a child: what was in flight or waited is the parent's. What cools, cools here too."""
@@ -104,7 +109,9 @@ class Route:
         """Shares what is known of keys with other routes, and warns through `say_once`."""
         self._say_once = say_once
         for spot in self._spots:
-            spot.key = keys.setdefault(spot.target.key_identity(), spot.key)
+            # What has neither key nor client is asked with those of whoever calls, which differ from route to route.
+            if spot.target.key is not None or spot.target.client is not None:
+                spot.key = keys.setdefault(spot.target.key_identity(), spot.key)
 
     @property
     def home(self) -> Target:
@@ -129,7 +136,7 @@ class Route:
             UsageError: `no_target`, none can.
         """
         spots = self._spots
-        if self._has_arms:
+        if self.has_arms:
             own = [spot for spot in spots if not arms.isdisjoint(spot.target.arms)]
             spots = own + [spot for spot in spots if not spot.target.arms]
         if serves is not None:
@@ -137,45 +144,41 @@ class Route:
         if not spots:
             raise UsageError("no_target", f"route `{self.name}` has no target for this request, which goes without")
         lineup, n_first = in_order(spots)
-        seconds = _ATTEMPTS_WORTH * timeout_seconds if self.total_seconds is None else self.total_seconds
-        intended = frozenset(spot.target.model for spot in lineup[:n_first])
-        return Trip(lineup, self.clock() + seconds, intended)
+        seconds = self.total_seconds
+        if seconds is None:
+            seconds = (1 + _EXTRA_ATTEMPTS) * timeout_seconds
+        intended = frozenset([spot.target.model for spot in lineup[:n_first]])
+        return Trip(lineup, self.clock() + seconds, intended, self._max_attempts or len(lineup) + _EXTRA_ATTEMPTS)
 
     def take(self, trip: Trip) -> Ticket | Wait | None:
         """A ticket to the best target, what to wait for, or `None` when nothing can serve the request in time."""
         now = self.clock()
-        with self._locked():
-            if now >= trip.deadline:
-                return None
-            spot, ready_at, busy = choose(trip, now)
-            if spot is not None:
-                return self._ticket(trip, spot, now)
-            if ready_at >= trip.deadline and not busy:
-                return None
-            wait = Wait(Future(), min(ready_at, trip.deadline) - now)
-            self._waiting.append((trip, wait.handed))
-            self._n_waits += 1
-            return wait
+        with self._lock:
+            taken = self._take(trip, now)
+        self._settle()
+        return taken
 
     def stop_waiting(self, wait: Wait) -> Ticket | None:
         """The wait is over: the ticket that was handed over in the meantime, if any."""
-        with self._locked():
-            self._waiting = deque(each for each in self._waiting if each[1] is not wait.handed)
+        with self._lock:
+            self._waiting = deque([each for each in self._waiting if each[1] is not wait.handed])
+        self._settle()
         return wait.handed.result() if wait.handed.done() and not wait.handed.cancelled() else None
 
     def why_not(self, trip: Trip) -> tuple[str, str, float]:
         """Why nothing can be asked in time: code, sentence, and seconds until the first target can be (0: unknown)."""
         now = self.clock()
-        with self._locked():
+        with self._lock:
             spot = min(trip.lineup, key=lambda spot: spot.ready_at(now))
             code, at = why(spot, now), max(spot.ready_at(now), spot.key.cooling_until)
+        self._settle()
         seconds = at - now if now < at < math.inf else 0.0
         message = f"route `{self.name}`: no target can be asked in time; the first, `{self.name_of(spot)}`: {code}"
         return code, message, seconds
 
     def arrived(self, ticket: Ticket) -> None:
         """The attempt brought an answer, or the first of a stream. Its slot stays taken until `give_back`."""
-        with self._locked():
+        with self._lock:
             spot = ticket.spot
             spot.n_ok += 1
             if ticket.taken_at >= spot.cooled_at:
@@ -184,6 +187,7 @@ class Route:
             if ticket.taken_at >= spot.key.cooled_at:
                 spot.key.n_limited = 0
             self._end_recovery(ticket)
+        self._settle()
 
     def failed(self, ticket: Ticket, trip: Trip, verdict: Verdict, model: str) -> None:
         """The attempt failed in a way that concerns the target.
@@ -195,7 +199,7 @@ class Route:
             model: that was asked for; other targets of the same model are left out when it does not exist.
         """
         now = self.clock()
-        with self._locked():
+        with self._lock:
             spot = ticket.spot
             spot.n_errors += 1
             spot.last_code = verdict.code
@@ -203,8 +207,17 @@ class Route:
                 trip.detour = verdict.code
             if verdict.final_here:
                 trip.given_up.add(spot)
-            getattr(self, f"_{verdict.effect}")(ticket, trip, verdict, model, now)
+            out_seconds = self._setbacks.befall(ticket, trip, verdict, model, now)
             self._end_recovery(ticket)
+        self._settle()
+        if out_seconds:
+            # Outside the lock: what the host does with a log line is the host's, and may take its time.
+            target = self.name_of(spot)
+            self._say_once(
+                f"route:{self.name}:{target}:{verdict.code}",
+                f"route `{self.name}`: target `{target}` is out for {out_seconds:g} s ({verdict.code}); "
+                "others serve meanwhile",
+            )
 
     def give_back(self, ticket: Ticket, n_tokens: int) -> None:
         """The attempt is over, its stream ended. Never waits for a lock; may be called by a finaliser."""
@@ -213,75 +226,31 @@ class Route:
 
     def status(self) -> RouteStatus:
         """Every target's state, now."""
+        notice_fork()
         now = self.clock()
-        with self._locked():
-            targets = [self._status_of(spot, now) for spot in self._spots]
-            return RouteStatus(waits=self._n_waits, waiting=len(self._waiting), targets=targets)
-
-    # What a verdict does. Called with the lock held.
-
-    def _cool_key(self, ticket: Ticket, _trip: Trip, verdict: Verdict, _model: str, now: float) -> None:
-        spot = ticket.spot
-        key = spot.key
-        spot.n_limited += 1
-        if ticket.taken_at >= key.cooled_at:
-            # One episode, however many requests were in flight when it began.
-            key.n_limited += 1
-        seconds = self._cooldown(verdict.retry_after_seconds, key.n_limited)
-        spot.cool(now, seconds)
-        key.cooling_until = max(key.cooling_until, now + seconds)
-        key.cooled_at = now
-
-    def _falter(self, ticket: Ticket, trip: Trip, verdict: Verdict, _model: str, now: float) -> None:
-        spot = ticket.spot
-        if ticket.taken_at >= spot.cooled_at:
-            spot.n_faltered += 1
-        n_here = trip.faltered[spot] = trip.faltered.get(spot, 0) + 1
-        trip.not_before[spot] = now + self._cooldown(None, n_here)
-        if verdict.retry_after_seconds is not None or spot.n_faltered > self._tolerated_failures:
-            spot.cool(now, self._cooldown(verdict.retry_after_seconds, spot.n_faltered - self._tolerated_failures))
-
-    def _key_out(self, ticket: Ticket, _trip: Trip, verdict: Verdict, _model: str, now: float) -> None:
-        spot = ticket.spot
-        # A function may hand out another key next time, so it is asked again soon.
-        seconds = self._cooldown_seconds if callable(spot.target.key) else self._out_seconds
-        spot.key.out_until = now + seconds
-        spot.key.out_code = verdict.code
-        self._say_out(spot, verdict, seconds)
-
-    def _target_out(self, ticket: Ticket, _trip: Trip, verdict: Verdict, _model: str, now: float) -> None:
-        ticket.spot.out_until = now + self._out_seconds
-        ticket.spot.cooled_at = now
-        self._say_out(ticket.spot, verdict, self._out_seconds)
-
-    def _other_model(self, ticket: Ticket, trip: Trip, _verdict: Verdict, model: str, _now: float) -> None:
-        asked = ticket.spot.target.model
-        trip.given_up.update(spot for spot in trip.lineup if spot.target.model in (asked, model))
-
-    def _say_out(self, spot: Spot, verdict: Verdict, seconds: float) -> None:
-        name = self.name_of(spot)
-        self._say_once(
-            f"route:{self.name}:{name}:{verdict.code}",
-            f"route `{self.name}`: target `{name}` is out for {seconds:g} s ({verdict.code}); others serve meanwhile",
-        )
-
-    def _cooldown(self, asked_seconds: float | None, n_times: int) -> float:
-        if asked_seconds is not None:
-            return min(asked_seconds, self._max_cooldown_seconds)
-        seconds = self._cooldown_seconds * 2.0 ** min(max(n_times - 1, 0), 30)
-        return min(seconds, self._max_cooldown_seconds) * (1 + _JITTER * random.random())  # noqa: S311 - jitter
-
-    # Slots. Called with the lock held, but for `_locked` and `_settle`.
-
-    @contextmanager
-    def _locked(self) -> Generator[None]:
         with self._lock:
-            yield
-        if self._returned:
-            self._settle()
+            targets = [self._status_of(spot, now) for spot in self._spots]
+            status = RouteStatus(waits=self._n_waits, waiting=len(self._waiting), targets=targets)
+        self._settle()
+        return status
+
+    # Slots. Called with the lock held, but for `_settle`.
+
+    def _take(self, trip: Trip, now: float) -> Ticket | Wait | None:
+        if now >= trip.deadline:
+            return None
+        spot, ready_at, busy = choose(trip, now)
+        if spot is not None:
+            return self._ticket(trip, spot, now)
+        if ready_at >= trip.deadline and not busy:
+            return None
+        wait = Wait(Future(), min(ready_at, trip.deadline) - now)
+        self._waiting.append((trip, wait.handed))
+        self._n_waits += 1
+        return wait
 
     def _settle(self) -> None:
-        # Who fails to get the lock leaves the work to who holds it: that one looks again after letting go.
+        # Called after every use of the lock: who fails to get it leaves the work to who holds it.
         while self._returned and self._lock.acquire(blocking=False):
             try:
                 while self._returned:

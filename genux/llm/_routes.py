@@ -43,8 +43,3 @@ class Routes:
     def status(self) -> dict[str, RouteStatus]:
         """Every route's state by its name."""
         return {name: route.status() for name, route in list(self._routes.items())}
-
-    def after_fork(self) -> None:
-        """In a child: what was in flight is the parent's."""
-        for route in self._routes.values():
-            route.after_fork()

@@ -37,12 +37,23 @@ class Trip:
         deadline: `time.monotonic()` after which nothing more is begun.
         intended: models that an answer may come from without being a fallback; "" is the caller's own.
         n_attempts: attempts begun.
+        max_attempts: that may be begun.
         detour: why no intended model has answered: how the last of them failed, else why the first was not asked.
     """
 
-    __slots__ = ("deadline", "detour", "faltered", "given_up", "intended", "lineup", "n_attempts", "not_before")
+    __slots__ = (
+        "deadline",
+        "detour",
+        "faltered",
+        "given_up",
+        "intended",
+        "lineup",
+        "max_attempts",
+        "n_attempts",
+        "not_before",
+    )
 
-    def __init__(self, lineup: list[Spot], deadline: float, intended: frozenset[str]) -> None:
+    def __init__(self, lineup: list[Spot], deadline: float, intended: frozenset[str], max_attempts: int) -> None:
         self.lineup = lineup
         self.deadline = deadline
         self.intended = intended
@@ -50,6 +61,7 @@ class Trip:
         self.not_before: dict[Spot, float] = {}
         self.faltered: dict[Spot, int] = {}
         self.n_attempts = 0
+        self.max_attempts = max_attempts
         self.detour = ""
 
     def fallback_reason(self, spot: Spot, callers_model: str) -> str:

@@ -152,6 +152,16 @@ def test_when_all_are_busy_for_too_long_the_app_sees_a_timeout(scripted, recorde
     client.chat.completions.create(**ASKED)
 
 
+def test_a_client_of_its_own_keeps_its_own_timeout(scripted, recorder):
+    hasty = OpenAI(base_url=scripted.url("timeout"), api_key="k", timeout=0.2)
+    targets = [Target(client=hasty), Target(client=hasty.with_options(timeout=0.3)), Target(key="sk-b")]
+    route = Route("r", targets, total_seconds=60)
+    client = wrap(OpenAI(base_url=scripted.url("ok"), api_key="k", timeout=600), recorder, route=route)
+    client.chat.completions.create(**ASKED)
+    assert [each.error_type for each in recorder.only().attempts] == ["APITimeoutError", "APITimeoutError", ""]
+    assert all(each.latency_seconds < 8 for each in recorder.only().attempts)
+
+
 def test_a_stream_that_breaks_after_its_first_token_is_the_apps_to_see(scripted, recorder):
     targets = [Target(key="sk-a", base_url=scripted.url("cut")), Target(key="sk-b", base_url=scripted.url("ok"))]
     client = wrap(OpenAI(base_url=scripted.url("ok"), api_key="k"), recorder, route=Route("r", targets))

@@ -1,5 +1,7 @@
 """Where a request goes and when, with a clock that only the test moves."""
 
+import os
+import signal
 import threading
 from collections import Counter
 
@@ -364,6 +366,39 @@ def test_routes_of_one_client_share_what_they_know_of_a_key(clock):
     assert goes_to(two) == "target-2"
     assert set(routes.status()) == {"one", "two"}
     assert routes.status()["two"].targets[0].state == "cooling"
+
+
+def test_what_no_target_names_a_key_for_is_known_to_its_own_route_only(clock):
+    routes = Routes(lambda *_: None)
+    one, two = routes("one", [Target(), Target(model="small")]), routes("two", [Target()])
+    one.clock = two.clock = clock
+    fails(one, Verdict("unauthorized", "key_out"))
+    assert [target.state for target in one.status().targets] == ["out", "out"]
+    assert goes_to(two) == "target-1"
+
+
+def test_a_key_that_is_out_is_said_when_nothing_is_locked(clock):
+    route = route_of(clock)
+    heard = []
+    route.adopt({}, lambda _topic, message: heard.append((message, route.status().targets[0].state)))
+    fails(route, Verdict("unauthorized", "key_out"))
+    assert heard == [("route `r`: target `target-1` is out for 900 s (unauthorized); others serve meanwhile", "out")]
+
+
+def test_each_target_is_asked_once_and_two_more_attempts_are_made(clock):
+    assert [plan(route_of(clock, *[Target(key=f"{n}") for n in range(size)])).max_attempts for size in (1, 3)] == [3, 5]
+    assert plan(route_of(clock, max_attempts=4)).max_attempts == 4
+
+
+def test_a_route_of_no_client_is_usable_in_a_child_forked_while_it_was_locked(clock):
+    route = route_of(clock, Target(key="a", max_concurrent=1))
+    route.take(plan(route))
+    with route._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            os._exit(route.status().targets[0].in_flight)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_no_target_for_a_request_is_said(clock):
