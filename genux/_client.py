@@ -240,19 +240,25 @@ class Client:
         """An anonymous unit turned out to be a known one: both are analysed as the first seen."""
         self._emitter.alias(anonymous_id, known_id, kind)
 
-    def wrap(self, client: C, /, *, route: "Route | None" = None) -> C:
+    def wrap(
+        self, client: C, /, *, route: "Route | None" = None, provider: str = "", stream_usage: bool | None = None
+    ) -> C:
         """Measure every LLM call of an OpenAI client from now on; see `genux.llm.wrap`.
 
         Args:
             client: the client.
             route: from `gx.route(...)`: the keys, models and providers that its requests may go to.
+            provider: whose prices hold, such as `openai`, or a name of your own that your price table uses; empty
+                finds it by the host of the client's base URL, which says nothing for a proxy or a server of your own.
+            stream_usage: whether chat streams are asked for their usage when the caller did not, with the extra chunk
+                hidden. None asks OpenAI and Azure; True any server, as vLLM, Ollama and LiteLLM need; False none.
 
         Returns:
             The same object, measured, or untouched when it is no such client, which is counted.
         """
         from genux.llm import wrap
 
-        return wrap(client, self._recorder, route=route)
+        return wrap(client, self._recorder, provider=provider, stream_usage=stream_usage, route=route)
 
     @cached_property
     def route(self) -> "Routes":

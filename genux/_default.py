@@ -82,9 +82,9 @@ def alias(anonymous_id: str, known_id: str, /, *, kind: str = "user") -> None:
     default_client().alias(anonymous_id, known_id, kind=kind)
 
 
-def wrap(client: C, /, *, route: "Route | None" = None) -> C:
+def wrap(client: C, /, *, route: "Route | None" = None, provider: str = "", stream_usage: bool | None = None) -> C:
     """See `Client.wrap`."""
-    return default_client().wrap(client, route=route)
+    return default_client().wrap(client, route=route, provider=provider, stream_usage=stream_usage)
 
 
 def executor(pool: C, /) -> C:

@@ -120,9 +120,9 @@ class Exchange(Probe):
 
     def __init__(self, meter: Meter, client: Any, options: Any, *, streaming: bool) -> None:
         base, provider = meter.locate(client)
-        body = options.json_data if isinstance(options.json_data, Mapping) else {}
-        extra = getattr(options, "extra_json", None)
-        asked = {**body, **extra} if isinstance(extra, Mapping) else body
+        body = _mapping(options.json_data)
+        extra = _mapping(getattr(options, "extra_json", None))
+        asked = {**body, **extra} if extra else body
         model = asked.get("model")
         super().__init__(
             meter.recorder,
@@ -147,8 +147,7 @@ class Exchange(Probe):
         self._ended_at = 0.0
         self._plain_options = options
         self._parser = options.post_parser
-        self.options = _copied(options)
-        self.options.post_parser = self
+        self.options = _copied(options, {"post_parser": self})
         if streaming and self.operation in _STREAM_USAGE_OPERATIONS:
             self._ask_for_usage(asked, body, options.headers)
 
@@ -218,20 +217,30 @@ class Exchange(Probe):
         self._open = True
         on_close(response, "aclose" if self._meter.asynchronous else "close", self)
 
+    def raised(self, error: BaseException) -> None:
+        """The request ended in an exception."""
+        super().raised(error)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        # The options refer to this exchange: a circle that would keep the request's body until the next collection.
+        self.options = self._plain_options = None
+
     def returned(self, result: Any) -> None:
         """The request is back at the caller's; an open body goes on being watched."""
         now = perf_counter()
         self.leave()
+        self._let_go()
         if self.hide_usage:
             _remember(_accepting, self._base)
         elif self._asked_in_vain:
             _remember(_refusing, self._base)
         if not self._open:
-            self.guarded("call", self._complete, getattr(result, "http_response", result), now)
+            self.guarded("call", self._complete, result, now)
 
-    def _complete(self, response: Any, now: float) -> None:
+    def _complete(self, result: Any, now: float) -> None:
         if not self.seen:
-            self._read_body(response)
+            self._read_body(getattr(result, "http_response", result))
         self.finish("ok", now)
 
     def _read_body(self, response: Any) -> None:
@@ -292,6 +301,11 @@ def _remember(bases: set[str], base: str) -> None:
         bases.add(base)
 
 
-def _copied(options: Any) -> Any:
-    copy = getattr(options, "model_copy", None)
-    return copy() if copy is not None else options.copy()
+def _mapping(value: Any) -> Mapping[str, Any]:
+    # A dictionary is known at once; asking an abstract class takes ten times as long.
+    return value if type(value) is dict or isinstance(value, Mapping) else {}
+
+
+def _copied(options: Any, update: dict[str, Any]) -> Any:
+    copy = getattr(options, "model_copy", None)  # pydantic 1 has none
+    return (copy or options.copy)(update=update)

@@ -6,7 +6,7 @@ Nothing here refers to the stream or the response strongly, so a dropped stream 
 import sys
 import types
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
 from genux.llm._probe import Probe
@@ -90,32 +90,47 @@ def on_close(response: Any, name: str, listener: Closable) -> None:
     The hook is an instance attribute that removes itself, holds the response weakly, and leaves its class alone: a
     closed response is the same object as without us, also for pickle.
     """
-    previous = vars(response).get(name)
-    original = previous if previous is not None else getattr(type(response), name)
-    reference = weakref.ref(response)
+    hook = _AsyncHook if name == "aclose" else _Hook
+    vars(response)[name] = hook(response, name, listener)
 
-    def tell(caller: types.FrameType | None) -> Any:
-        closed = reference()
-        if closed is None and caller is not None:
+
+class _Hook:
+    """Stands for a response's `close`. An object, because functions that know each other outlive their response."""
+
+    __slots__ = ("_listener", "_name", "_original", "_previous", "_response")
+
+    def __init__(self, response: Any, name: str, listener: Closable) -> None:
+        self._name = name
+        self._listener = listener
+        self._previous: Callable[[], Any] | None = vars(response).get(name)
+        self._original = getattr(type(response), name)
+        self._response = weakref.ref(response)
+
+    def __call__(self) -> Any:
+        """Closes."""
+        return self._close(sys._getframe(1))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - who closes is what tells an end from a departure
+
+    def _close(self, caller: types.FrameType) -> Any:
+        name = self._name
+        closed = self._response()
+        if closed is None:
             # The collector clears weak references before finalisers run; whoever closes has the response at hand.
             at_hand = caller.f_locals.values()
-            closed = next((value for value in at_hand if getattr(value, "__dict__", {}).get(name) is hook), None)
-        by_itself = caller is not None and caller.f_locals.get("self") is closed
-        if listener.closing(closed, sys.exception(), by_itself=by_itself) and vars(closed).get(name) is hook:
-            if previous is None:
+            closed = next((value for value in at_hand if getattr(value, "__dict__", {}).get(name) is self), None)
+        by_itself = caller.f_locals.get("self") is closed
+        if self._listener.closing(closed, sys.exception(), by_itself=by_itself) and vars(closed).get(name) is self:
+            if self._previous is None:
                 del vars(closed)[name]
             else:
-                vars(closed)[name] = previous
-        return closed
+                vars(closed)[name] = self._previous
+        return self._original(closed) if self._previous is None else self._previous()
 
-    def close() -> Any:
-        closed = tell(sys._getframe(1))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - who closes is what tells an end from a departure
-        return original() if previous is not None else original(closed)
 
-    async def aclose() -> Any:
-        closed = tell(sys._getframe(1))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
-        closing: Awaitable[Any] = original() if previous is not None else original(closed)
-        return await closing
+class _AsyncHook(_Hook):
+    """Stands for a response's `aclose`."""
 
-    hook = aclose if name == "aclose" else close
-    vars(response)[name] = hook
+    __slots__ = ()
+
+    async def __call__(self) -> Any:
+        """Closes."""
+        return await self._close(sys._getframe(1))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
