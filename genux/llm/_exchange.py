@@ -93,7 +93,8 @@ class Meter:
 
     def locate(self, client: Any) -> tuple[str, str]:
         """Base URL and provider of a client; rendering a URL costs 2 us, so it is remembered."""
-        base_url = client.base_url
+        # The property imports a module each time; what it answers is this.
+        base_url = vars(client).get("_base_url") or client.base_url
         if base_url is not self._base_url:
             self._base = str(base_url)
             self._provider = self.provider or provider_of(urlsplit(self._base).hostname or "")

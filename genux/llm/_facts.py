@@ -109,9 +109,15 @@ def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, A
     return _NOTHING
 
 
+def _whole(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # some servers write counts with a point
+    return value if isinstance(value, int) else None
+
+
 def _count(details: Mapping[str, Any], name: str) -> int:
     value = details.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
+    return max(_whole(value) or 0, 0) if value else 0
 
 
 def tokens_of(usage: Any) -> Tokens | None:
@@ -124,9 +130,9 @@ def tokens_of(usage: Any) -> Tokens | None:
         The counts, parts included in their wholes; `None` when it holds no token counts (such as a duration).
     """
     fields = fields_of(usage)
-    whole_input = fields.get("prompt_tokens", fields.get("input_tokens"))
-    whole_output = fields.get("completion_tokens", fields.get("output_tokens"))
-    if not isinstance(whole_input, int) and not isinstance(whole_output, int):
+    whole_input = _whole(fields.get("prompt_tokens", fields.get("input_tokens")))
+    whole_output = _whole(fields.get("completion_tokens", fields.get("output_tokens")))
+    if whole_input is None and whole_output is None:
         return None
     into = _details(fields, _INPUT_DETAILS)
     out = _details(fields, _OUTPUT_DETAILS)
