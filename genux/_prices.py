@@ -1,10 +1,12 @@
 """Which price table a call is priced with, on the shipping thread."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from genux._imports import load
 from genux._snapshot import SnapshotStore
 from genux.wire import Call
 
@@ -36,10 +38,13 @@ class Pricing:
             ConfigError: the service's table holds a rule that this version cannot read.
         """
         try:
-            from genux.llm import pricing
+            pricing = load("genux.llm.pricing")
+            with suppress(ImportError):  # without the list, the own table still prices
+                load("genai_prices.data")  # half a second, which the list's first use would otherwise take
         except ImportError:
             return msgspec.structs.replace(call, cost_reason="pricing_unavailable")
-        return pricing.price(call, self._own or self._of_snapshot())
+        priced: Call = pricing.price(call, self._own or self._of_snapshot())
+        return priced
 
     def _of_snapshot(self) -> "PriceTable | None":
         rules = self._snapshots.prices

@@ -114,6 +114,38 @@ def test_a_server_that_forks_right_after_making_its_client_has_workers_that_assi
     assert len(service.events) == 8
 
 
+def test_children_forked_while_the_price_list_loads_price_their_calls(service, host):
+    done = host(
+        """
+import threading
+
+def one_call(n):
+    with gx.unit(f"user-{n}"), gx.call(model="gpt-5-mini", provider="openai") as call:
+        call.usage(input_tokens=1_000, output_tokens=1_000)
+
+assert gx.ready(20)
+one_call(0)
+shipping = threading.Thread(target=gx.flush, args=(30,))
+shipping.start()  # imports the price list, which takes its time
+children = []
+for n in range(1, 9):
+    time.sleep(0.03)
+    pid = os.fork()
+    if not pid:
+        signal.alarm(60)
+        one_call(n)
+        os._exit(not gx.flush(30))
+    children.append(pid)
+assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * len(children)
+shipping.join()
+""",
+        preamble="import warnings; warnings.simplefilter('ignore', DeprecationWarning); gx = genux.Client()",
+    )
+    assert done.returncode == 0, done.err
+    costs = {event["unit_id"]: event.get("cost_usd") for event in service.events if event["type"] == "call"}
+    assert costs == dict.fromkeys((f"user-{n}" for n in range(9)), "0.00225")
+
+
 def test_children_of_a_killed_parent_take_over_its_shipping(service, host):
     process = host(
         TRACK
