@@ -21,7 +21,7 @@ from genux.llm._route import Route
 from genux.llm._steps import END, Ask, Close, Read, Send, Step, Steps
 from genux.llm._target import Target, key_id_of
 from genux.llm._trip import Ticket, Wait
-from genux.llm._verdict import Verdict, verdict_of, verdict_of_event
+from genux.llm._verdict import REFUSED, Verdict, verdict_of, verdict_of_event
 
 if TYPE_CHECKING:
     from genux.llm._exchange import Meter
@@ -45,6 +45,8 @@ class _Failed(NamedTuple):
 
     error: BaseException | None
     stream: Any = None
+    over: "tuple[Probe, Status, float] | None" = None
+    is_refusal: bool = False
 
 
 class Journey(Probe):
@@ -157,9 +159,11 @@ class Journey(Probe):
             outcome = yield from self._attempt(ticket)
             if not isinstance(outcome, _Failed):
                 return outcome
-            failed = outcome
+            if failed is None or not outcome.is_refusal:
+                failed = outcome
         if failed is None:
             raise self._ours(self._refusal)
+        self._over = failed.over
         self._decide(has_answer=False)
         if failed.error is not None:
             raise failed.error
@@ -207,21 +211,31 @@ class Journey(Probe):
                 failure = yield from self._read_ahead(result, held)
         except BaseException as error:
             verdict = self.guarded("route", verdict_of, error, dt.datetime.now(dt.UTC))
+            is_refusal = verdict is None and self._is_foreign(ticket, error)
+            if is_refusal:
+                verdict = REFUSED
             if verdict is None:
                 self._decide(has_answer=False)
                 raise
             self._fail(ticket, verdict)
-            return _Failed(error)
+            return _Failed(error, over=self._over, is_refusal=is_refusal)
         if failure is not None:
             yield Close(result)
             self._fail(ticket, failure)
             result._iterator = self._replay(held, None)  # noqa: SLF001 - what `next(stream)` delegates to
-            return _Failed(None, result)
+            return _Failed(None, result, self._over)
         self.guarded("route", self._route.arrived, ticket)
         self._decide(has_answer=True)
         if held:
             result._iterator = self._replay(held, result._iterator)  # noqa: SLF001 - as above
         return result
+
+    def _is_foreign(self, ticket: Ticket, error: BaseException) -> bool:
+        """Whether a fallback refuses what it was never meant for, such as a parameter that only the first one knows."""
+        target, home = ticket.spot.target, self._route.home
+        at_home = target.client is home.client and target.base_url == home.base_url
+        is_fallback = not at_home or target.model not in self._trip.intended
+        return is_fallback and self._trip.n_attempts > 1 and isinstance(getattr(error, "status_code", None), int)
 
     def _asked_for_key(self, ticket: Ticket, function: Callable[[], Any]) -> Generator[Step, Any, "str | _Failed"]:
         try:

@@ -65,6 +65,8 @@ class Setbacks:
             case "other_model":
                 asked = (spot.target.model, model)
                 trip.given_up.update(each for each in trip.lineup if each.target.model in asked)
+            case "none":
+                pass
         return 0.0
 
     def _cool_key(self, ticket: Ticket, retry_after_seconds: float | None, now: float) -> None:

@@ -6,7 +6,8 @@ The rules are ours, and the same for every OpenAI-compatible provider:
   person mends it, so the key is out for long. 401 puts the key out too, 403 the target.
 - 5xx, 408, 409, timeouts and broken connections may be over in a moment: the request goes elsewhere.
 - A model that the provider does not know may be asked of another model's target, and of no other.
-- 400, 404, 413, 422 and what the caller's own parser raises are about the request: they go to the caller.
+- 400, 404, 413, 422 and what the caller's own parser raises are about the request: they go to the caller. Those of
+  another provider or model, asked because the first had failed, say nothing of the request: `REFUSED`.
 """
 
 import datetime as dt
@@ -15,10 +16,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["Effect", "Verdict", "retry_after_seconds", "verdict_of", "verdict_of_event"]
+__all__ = ["REFUSED", "Effect", "Verdict", "retry_after_seconds", "verdict_of", "verdict_of_event"]
 
-Effect = Literal["cool_key", "key_out", "target_out", "falter", "other_model"]
-"""What becomes of the target. `falter` counts towards opening its circuit; `other_model` leaves it as it was."""
+Effect = Literal["cool_key", "key_out", "target_out", "falter", "other_model", "none"]
+"""What becomes of the target. `falter` counts towards opening its circuit; `other_model`, `none` leave it as it was."""
 
 
 class Verdict(NamedTuple):
@@ -36,6 +37,9 @@ class Verdict(NamedTuple):
     retry_after_seconds: float | None = None
     final_here: bool = False
 
+
+REFUSED = Verdict("refused", "none", final_here=True)
+"""A fallback does not take the request as it was written for the first target."""
 
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _RATE_CODES = frozenset({"rate_limit_exceeded", "rate_limit_error", "too_many_requests", "429"})

@@ -152,6 +152,37 @@ def test_when_all_are_busy_for_too_long_the_app_sees_a_timeout(scripted, recorde
     client.chat.completions.create(**ASKED)
 
 
+def test_a_fallback_that_refuses_the_request_as_it_is_written_is_passed_over(scripted, recorder):
+    targets = [
+        Target(key="sk-a", base_url=scripted.url("500")),
+        Target(key="sk-b", base_url=scripted.url("bad"), model="other"),
+        Target(key="sk-c", base_url=scripted.url("ok"), model="third"),
+    ]
+    client = wrap(OpenAI(base_url=scripted.url("ok"), api_key="k"), recorder, route=Route("r", targets))
+    assert client.chat.completions.create(**ASKED).choices
+    assert [each.http_status for each in recorder.only().attempts] == [500, 400, 200]
+    assert recorder.only().fallback_reason == "server_error"
+
+
+def test_what_the_first_target_answered_is_what_the_app_sees_when_the_fallback_refuses(scripted, recorder):
+    targets = [Target(key="sk-a", base_url=scripted.url("500")), Target(key="sk-b", base_url=scripted.url("bad"))]
+    route = Route("r", targets, max_attempts=2)
+    client = wrap(OpenAI(base_url=scripted.url("ok"), api_key="k"), recorder, route=route)
+    with pytest.raises(openai.InternalServerError):
+        client.chat.completions.create(**ASKED)
+    call = recorder.only()
+    assert [each.http_status for each in call.attempts] == [500, 400]
+    assert (call.status, call.error_type, call.http_status) == ("error", "InternalServerError", 500)
+
+
+def test_a_refusal_by_the_first_target_is_the_apps(scripted, recorder):
+    targets = [Target(key="sk-a", base_url=scripted.url("bad")), Target(key="sk-b", base_url=scripted.url("ok"))]
+    client = wrap(OpenAI(base_url=scripted.url("ok"), api_key="k"), recorder, route=Route("r", targets))
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(**ASKED)
+    assert [each.http_status for each in recorder.only().attempts] == [400]
+
+
 def test_a_client_of_its_own_keeps_its_own_timeout(scripted, recorder):
     hasty = OpenAI(base_url=scripted.url("timeout"), api_key="k", timeout=0.2)
     targets = [Target(client=hasty), Target(client=hasty.with_options(timeout=0.3)), Target(key="sk-b")]
