@@ -30,14 +30,14 @@ def call_facts(calls: ir.Table, variants: Sequence[str]) -> list[CallFacts]:
     """How the calls that exposed units made from their first exposure on went, one entry per variant.
 
     Args:
-        calls: each call once, with `unit`, `variant` and `since_us`.
+        calls: each call once, with `unit_key`, `variant` and `since_us`.
         variants: every variant of the experiment, in its order.
     """
     made = calls.filter(calls.since_us >= 0)
     ok = made.status == "ok"
     totals = made.group_by("variant").agg(
         n_calls=made.count(),
-        n_units=made.unit.nunique(),
+        n_units=made.unit_key.nunique(),
         n_errors=made.count(where=made.status == "error"),
         n_rate_limited=made.count(where=made.n_rate_limited > 0),
         n_fallbacks=made.count(where=made.fallback),

@@ -39,8 +39,8 @@ def with_distributions(
 
     Args:
         cells: of all metrics.
-        units: one row per unit: `unit`, `variant`, `epoch`, `day`, `age_us` (microseconds from the first exposure to
-            `as_of`), and `<metric>:matured`.
+        units: one row per unit: `unit_key`, `variant`, `epoch`, `day`, `age_us` (microseconds from the first exposure
+            to `as_of`), and `<metric>:matured`.
         outcomes: what the units did.
         metrics: quantiles and durations among them are served.
         wanted: what each metric asks for, by component.
@@ -70,15 +70,15 @@ def with_distributions(
 
 def _value_summaries(rows: ir.Table, units: ir.Table, want: Wanted) -> dict[_Where, QuantileSummary]:
     within, value = measured(rows, want)
-    events = rows.filter(within).select("unit", value=value.cast("float64"))
-    events = events.filter(events.value.notnull()).join(units.select("unit", *_GROUP), "unit")
+    events = rows.filter(within).select("unit_key", value=value.cast("float64"))
+    events = events.filter(events.value.notnull()).join(units.select("unit_key", *_GROUP), "unit_key")
     events = events.mutate(bucket=_signed_bucket(events.value))
     # The sums that follow are of whole numbers, so that no order of addition changes them.
     events = events.mutate(
-        rank=ibis.row_number().over(group_by=events.unit, order_by=events.bucket),
-        n_events=events.count().over(group_by=events.unit),
+        rank=ibis.row_number().over(group_by=events.unit_key, order_by=events.bucket),
+        n_events=events.count().over(group_by=events.unit_key),
     )
-    sizes = events.group_by(*_GROUP).agg(n_units=events.unit.nunique())
+    sizes = events.group_by(*_GROUP).agg(n_units=events.unit_key.nunique())
     buckets = events.group_by(*_GROUP, "bucket").agg(
         n=events.count(),
         square=(2 * events["rank"] + 1).sum().cast("int64"),
@@ -116,9 +116,9 @@ def _risk_tables(rows: ir.Table, units: ir.Table, want: Wanted) -> dict[_Where, 
     where most units are censored, is kept as it is. A unit whose first exposure lies after `as_of` was not seen at all.
     """
     within, _ = measured(rows, want)
-    first = rows.group_by("unit").agg(first_us=rows.since_us.min(where=within)).rename(done_by="unit")
+    first = rows.group_by("unit_key").agg(first_us=rows.since_us.min(where=within)).rename(done_by="unit_key")
     end_us = want.span.end_us
-    joined = units.filter(units.age_us >= 0).left_join(first, units.unit == first.done_by)
+    joined = units.filter(units.age_us >= 0).left_join(first, units.unit_key == first.done_by)
     followed_us = ibis.least(joined.age_us, end_us)
     observed = joined.first_us.notnull() & (joined.first_us < followed_us)
     lasted_us = ibis.ifelse(observed, joined.first_us, followed_us)

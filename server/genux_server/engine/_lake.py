@@ -18,8 +18,8 @@ from genux_server.engine._measures import (
     DISTRIBUTION_KINDS,
     Wanted,
     call_columns,
+    extra_call_columns,
     fold,
-    json_columns,
     json_text,
     value_columns,
     wanted_of,
@@ -77,7 +77,7 @@ def compute_facts(
             experiment.unit_kind,
             event_names,
             with_properties=any(m.source == "event" and m.field != "value" for m in measures),
-            with_columns=json_columns(measures),
+            with_columns=extra_call_columns(measures),
         )
         events, calls = value_columns(outcomes.events, measures), call_columns(outcomes.calls, measures)
         outcomes = replace(outcomes, events=events, calls=calls)
@@ -139,8 +139,8 @@ def _unit_table(
     for source, rows in (("event", outcomes.events), ("call", outcomes.calls)):
         columns = {name: want for want, name in names.items() if want.measure.source == source}
         if columns:
-            folded = fold(rows, columns).rename(done_by="unit")
-            table = table.left_join(folded, table.unit == folded.done_by).drop("done_by")
+            folded = fold(rows, columns).rename(done_by="unit_key")
+            table = table.left_join(folded, table.unit_key == folded.done_by).drop("done_by")
     attributes = table.attributes.cast("json")
     now = ibis.literal(as_of.astimezone(dt.UTC), type="timestamp('UTC', 6)")
     age_us = now.delta(table.first_at, unit="microsecond")
@@ -153,7 +153,7 @@ def _unit_table(
             components[_column(metric.key, component)] = value
         components[_column(metric.key, "matured")] = age_us >= wanted[metric.key]["y"].span.end_us
     texts = {f"segment:{name}": json_text(attributes, name) for name in segments}
-    return stored(table.select("unit", "variant", "epoch", "day", age_us=age_us, **components, **texts))
+    return stored(table.select("unit", "unit_key", "variant", "epoch", "day", age_us=age_us, **components, **texts))
 
 
 def _columns(metrics: Sequence[MetricSpec], wanted: Mapping[str, Mapping[str, Wanted]]) -> list[Column]:
@@ -176,7 +176,7 @@ def _column(metric: str, component: str) -> str:
 def _funnel(events: ir.Table, variants: Sequence[str]) -> list[FunnelCount]:
     """Units by variant and step of the surface funnel, for every step that anybody reached."""
     steps = events.filter(events.name.isin(SURFACE_EVENTS) & (events.since_us >= 0))
-    counts = steps.group_by("variant", "name").agg(n=steps.unit.nunique()).to_pyarrow().to_pylist()
+    counts = steps.group_by("variant", "name").agg(n=steps.unit_key.nunique()).to_pyarrow().to_pylist()
     reached = {(row["variant"], row["name"]): row["n"] for row in counts}
     seen = {name for _, name in reached}
     return [

@@ -18,8 +18,9 @@ __all__ = [
     "Span",
     "Wanted",
     "call_columns",
+    "extra_call_columns",
     "fold",
-    "json_columns",
+    "json_member",
     "json_text",
     "measured",
     "value_columns",
@@ -35,6 +36,7 @@ DISTRIBUTION_KINDS = frozenset({"quantile", "duration"})
 _COUNTED_AS: Mapping[str, Literal["any", "count"]] = {"quantile": "count", "duration": "any"}
 _RETRIEVAL_FIELDS = "retrieval_"
 _RETRIEVAL_MEMBERS = ("k", "n_used", "score_min", "score_mean", "score_max")
+_AMOUNTS = ("images", "audio_seconds", "characters")
 _SECONDS_PER_DAY = 86_400
 _MICROSECONDS = 1_000_000
 
@@ -108,9 +110,16 @@ def wanted_of(metric: MetricSpec) -> dict[str, Wanted]:
     return wanted
 
 
+def json_member(value: ir.JSONValue, name: str) -> ir.JSONValue:
+    """A member of a JSON object."""
+    # Quoting the name makes a dot in it part of the name, not a path.
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    return value[f'"{quoted}"']
+
+
 def json_text(value: ir.JSONValue, name: str) -> ir.StringValue:
     """A member of a JSON object as text; null where it is missing, an object or an array."""
-    member = _member(value, name)
+    member = json_member(value, name)
     return ibis.coalesce(member.str, member.int.cast("string"), member.float.cast("string"), member.bool.cast("string"))
 
 
@@ -120,13 +129,13 @@ def value_columns(events: ir.Table, measures: Iterable[Measure]) -> ir.Table:
     if not names:
         return events
     properties = events.properties.cast("json")
-    return events.mutate(**{f"property:{name}": _member(properties, name).float for name in names})
+    return events.mutate(**{f"property:{name}": json_member(properties, name).float for name in names})
 
 
-def json_columns(measures: Iterable[Measure]) -> list[str]:
-    """The columns of JSON that measures of calls read."""
+def extra_call_columns(measures: Iterable[Measure]) -> list[str]:
+    """The columns of calls that only some measures read."""
     fields = {m.field for m in measures if m.source == "call"}
-    wanted = {"retrieval": _RETRIEVAL_FIELDS, "scores": SCORE_PREFIX}
+    wanted = {"retrieval": _RETRIEVAL_FIELDS, "scores": SCORE_PREFIX, **{name: name for name in _AMOUNTS}}
     return [column for column, prefix in wanted.items() if any(field.startswith(prefix) for field in fields)]
 
 
@@ -136,30 +145,24 @@ def call_columns(calls: ir.Table, measures: Iterable[Measure]) -> ir.Table:
     columns = {}
     if "retrieval" in calls.columns:
         retrieval = calls.retrieval.cast("json")
-        columns = {f"retrieval:{name}": _member(retrieval, name).float for name in _RETRIEVAL_MEMBERS}
+        columns = {f"retrieval:{name}": json_member(retrieval, name).float for name in _RETRIEVAL_MEMBERS}
     if scores:
         given = calls.scores.cast("json")
-        columns |= {field: _member(given, field.removeprefix(SCORE_PREFIX)).float for field in scores}
+        columns |= {field: json_member(given, field.removeprefix(SCORE_PREFIX)).float for field in scores}
     return calls.mutate(**columns) if columns else calls
-
-
-def _member(value: ir.JSONValue, name: str) -> ir.JSONValue:
-    # Quoting the name makes a dot in it part of the name, not a path.
-    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
-    return value[f'"{quoted}"']
 
 
 def fold(rows: ir.Table, wanted: Mapping[str, Wanted]) -> ir.Table:
     """One row per unit that did anything in time, with a column for each wanted measure.
 
     Args:
-        rows: outcomes or calls with `unit`, `since_us` and what the measures fold.
+        rows: outcomes or calls with `unit_key`, `since_us` and what the measures fold.
         wanted: measures of one source by the name of their column.
     """
     first = min(want.span.start_us for want in wanted.values())
     last = max(want.span.end_us for want in wanted.values())
     rows = rows.filter((rows.since_us >= first) & (rows.since_us < last))
-    return rows.group_by("unit").agg(**{name: _folded(rows, want) for name, want in wanted.items()})
+    return rows.group_by("unit_key").agg(**{name: _folded(rows, want) for name, want in wanted.items()})
 
 
 def measured(rows: ir.Table, want: Wanted) -> tuple[ir.BooleanValue, ir.Value]:

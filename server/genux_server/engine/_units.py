@@ -9,7 +9,7 @@ import ibis.expr.types as ir
 from genux.specs import ExperimentSpec
 from genux.wire import ASSIGNED_EVENT
 from genux_server.engine._connection import count_of, stored
-from genux_server.engine._measures import json_text
+from genux_server.engine._measures import json_member, json_text
 from genux_server.model import Epoch
 
 __all__ = ["ALIAS_EVENT", "Exposed", "aliases_of", "assigned_only", "canonical", "exposed_units", "of_kind", "once"]
@@ -60,7 +60,7 @@ def of_kind(rows: ir.Table, unit_kind: str) -> ir.Table:
     """
     rows = rows.filter((rows.unit_kind == unit_kind) | (rows.unit_id == "") | rows.units.notnull())
     own = (rows.unit_kind == unit_kind) | (rows.unit_id == "")
-    around = json_text(rows.units.cast("json"), unit_kind)
+    around = json_member(rows.units.cast("json"), unit_kind).str
     rows = rows.mutate(unit_id=ibis.ifelse(own, rows.unit_id, around))
     return rows.filter(rows.unit_id.notnull())
 
