@@ -6,6 +6,7 @@ import msgspec
 
 from genux.errors import ServiceError
 from genux.specs import CALL_FIELDS, SCORE_PREFIX, MetricSpec
+from genux.wire import OWN_EVENTS
 from genux_server.service import audit
 from genux_server.service.scope import Scope, not_found, utcnow
 from genux_server.store import Store, experiments
@@ -89,6 +90,10 @@ def _check(spec: MetricSpec) -> None:
     for name, measure in (("numerator", spec.numerator), ("denominator", spec.denominator)):
         if measure is not None and measure.source == "event" and not measure.event:
             raise ServiceError("invalid", f"$.{name}.event: name the event that `{spec.key}` measures.", 400)
+        if measure is not None and measure.source == "event" and measure.event.startswith(OWN_EVENTS):
+            raise ServiceError(
+                "invalid", f"$.{name}.event: `{measure.event}` is how genux keeps its own books; no unit did it.", 400
+            )
         if measure is not None and measure.source == "call" and not _is_call_field(measure.field):
             fields = ", ".join(CALL_FIELDS)
             raise ServiceError("invalid", f"$.{name}.field: a call has {fields}, and {SCORE_PREFIX}<name>.", 400)

@@ -124,6 +124,7 @@ def test_a_started_experiment_takes_only_metrics_that_exist(running, admin):
     [
         ({"source": "call", "field": "cost", "aggregate": "sum"}, "$.numerator.field"),
         ({"event": "done", "after_seconds": 1e9}, "$.numerator.after_seconds"),
+        ({"event": "genux_assigned"}, "$.numerator.event"),
     ],
 )
 def test_a_metric_that_could_never_be_computed_is_refused(admin, numerator, place):
