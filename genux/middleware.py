@@ -13,7 +13,7 @@ For quality assurance, `?genux_force=` in the address forces variants for that o
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -23,6 +23,8 @@ from genux._registry import default_client
 __all__ = ["AsgiUnit", "WsgiUnit"]
 
 _PARAMETER = "genux_force"
+OWN_CONTEXT = "genux.own_context"
+"""In the environ of a request that runs in a context of its own, which ends with it."""
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -64,6 +66,7 @@ class WsgiUnit:
         scope = scope_of(environ, self._unit_of, self._attributes_of, self._kind, self._client)
         forced = _forced_of(environ.get("QUERY_STRING", ""), self._client, plain=self._plain_force)
         context = copy_context()
+        environ[OWN_CONTEXT] = True
         context.run(scope.__enter__)
         context.run(forced.__enter__)
         parts = context.run(self._app, environ, start_response)
@@ -113,14 +116,27 @@ class _InContext:
 
     def __init__(self, context: Context, parts: Iterable[bytes]) -> None:
         self._context = context
-        self._parts = parts
+        self._parts: Iterable[bytes] = parts
+        self._iterator: Iterator[bytes] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        iterator = self._context.run(iter, self._parts)
-        done = object()
-        while (part := self._context.run(next, iterator, done)) is not done:
-            assert isinstance(part, bytes)
-            yield part
+        return self
+
+    def __next__(self) -> bytes:
+        return self._context.run(self._next)
+
+    def _next(self) -> bytes:
+        if self._iterator is None:
+            self._iterator = iter(self._parts)
+        return next(self._iterator)
+
+    def __del__(self) -> None:
+        # A generator that nobody closed ends here, and its `finally` belongs to the request too.
+        with suppress(RuntimeError):  # collected while the context runs: it ends there by itself
+            self._context.run(self._drop)
+
+    def _drop(self) -> None:
+        self._iterator, self._parts = None, ()
 
     def close(self) -> None:
         """Close what the app returned, as a server would."""

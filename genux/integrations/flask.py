@@ -10,12 +10,14 @@ An app whose visitor stands in a header or cookie can do with `genux.middleware.
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask
+from flask import Flask, g, request
 
 from genux._client import Client
-from genux.middleware import WsgiUnit, scope_of
+from genux.middleware import OWN_CONTEXT, WsgiUnit, scope_of
 
 __all__ = ["init_app"]
+
+_ENTERED = "_genux_entered"
 
 
 def init_app(
@@ -41,10 +43,18 @@ def init_app(
     attributes = None if attributes_of is None else _of_any_request(attributes_of)
 
     def enter() -> None:
-        # Never left: the context that it holds in is the request's own, and ends with it.
-        scope_of(None, lambda _request: unit_of(), attributes, kind, client).__enter__()
+        scope = scope_of(None, lambda _request: unit_of(), attributes, kind, client)
+        scope.__enter__()
+        # In a context of its own it is never left: a streamed answer outlives the request's teardown.
+        if OWN_CONTEXT not in request.environ:
+            g.setdefault(_ENTERED, []).append(scope)
+
+    def leave(_error: BaseException | None) -> None:
+        for scope in reversed(g.pop(_ENTERED, [])):
+            scope.__exit__(None, None, None)
 
     app.before_request(enter)
+    app.teardown_request(leave)
     measured = WsgiUnit(app.wsgi_app, lambda _environ: None, client=client, plain_force=plain_force)
     app.wsgi_app = measured  # type: ignore[method-assign]  # as Flask documents it
 

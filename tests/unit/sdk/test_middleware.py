@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import io
 from wsgiref.util import FileWrapper
 
@@ -6,6 +7,7 @@ import flask
 import pytest
 
 import genux
+import genux.integrations.flask
 from genux import testing
 from genux.middleware import AsgiUnit, WsgiUnit
 from genux.testing import WsgiTransport
@@ -55,6 +57,38 @@ def test_a_streamed_answer_keeps_its_visitor_and_leaves_none_behind(app):
     second.close()
     assert body == [b"0;", b"0;", b"1;", b"1;", b"2;", b"2;"]
     assert [event.unit_id for event in seen.events] == ["user-1", "user-2"] * 3
+
+
+def test_a_streamed_answer_that_nobody_closes_ends_in_its_own_context(app):
+    @app.get("/with-context")
+    def with_context():
+        @flask.stream_with_context
+        def parts():
+            try:
+                yield "0;"
+                yield "1;"
+            finally:
+                genux.track("left", path=flask.request.path)
+
+        return app.response_class(parts())
+
+    with testing.recording() as seen:
+        answer = app({**environ("/with-context"), "HTTP_X_USER": "user-1"}, lambda *_: None)
+        assert next(iter(answer)) == b"0;"
+        del answer
+        gc.collect()
+    assert [(event.unit_id, event.properties) for event in seen.tracks] == [("user-1", {"path": "/with-context"})]
+
+
+def test_a_flask_request_pushed_by_hand_leaves_no_visitor_behind(gx):
+    app = flask.Flask("by hand")
+    genux.integrations.flask.init_app(app, lambda: "user-1")
+    with testing.recording() as seen:
+        with app.test_request_context("/"):
+            app.preprocess_request()
+            genux.track("inside")
+        genux.track("outside")
+    assert [(event.name, event.unit_id) for event in seen.tracks] == [("inside", "user-1")]
 
 
 def test_a_request_whose_visitor_cannot_be_told_is_served_all_the_same(app, gx):
