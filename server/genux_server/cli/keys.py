@@ -24,11 +24,8 @@ _origins = click.option(
 
 
 @click.group()
-@data_option
-@click.pass_context
-def keys(ctx: click.Context, *, data: Path | None) -> None:
+def keys() -> None:
     """API keys and passwords of this installation, without a login: for whoever owns the database."""
-    ctx.obj = Config.from_env(data=data)
 
 
 @keys.command("create")
@@ -37,22 +34,22 @@ def keys(ctx: click.Context, *, data: Path | None) -> None:
 @click.option("--environment", default="dev", show_default=True)
 @click.option("--name", default="", help="What it is for.")
 @_origins
-@click.pass_obj
+@data_option
 def create_key(
-    config: Config, *, kind: KeyKind, project: str, environment: str, name: str, origins: tuple[str, ...]
+    *, data: Path | None, kind: KeyKind, project: str, environment: str, name: str, origins: tuple[str, ...]
 ) -> None:
     """Make a key and print it, once."""
-    with opened(config) as store:
+    with opened(Config.from_env(data=data)) as store:
         scope = bootstrap.find_scope(store, project, environment, actor="command line")
         click.echo(verbs.create(store, scope, kind, name, origins).secret)
 
 
 @keys.command("list")
 @click.option("--project", default="default", show_default=True)
-@click.pass_obj
-def list_keys(config: Config, *, project: str) -> None:
+@data_option
+def list_keys(*, data: Path | None, project: str) -> None:
     """A project's keys."""
-    with opened(config) as store:
+    with opened(Config.from_env(data=data)) as store:
         scope = bootstrap.find_scope(store, project, bootstrap.ENVIRONMENTS[0])
         for key in verbs.list_keys(store, scope):
             state = (
@@ -67,10 +64,10 @@ def list_keys(config: Config, *, project: str) -> None:
 @click.argument("key_id", type=int)
 @_origins
 @click.option("--project", default="default", show_default=True)
-@click.pass_obj
-def set_origins(config: Config, *, key_id: int, origins: tuple[str, ...], project: str) -> None:
+@data_option
+def set_origins(*, data: Path | None, key_id: int, origins: tuple[str, ...], project: str) -> None:
     """Say whose pages may use a browser key from now on, instead of those before; without --origin none may."""
-    with opened(config) as store:
+    with opened(Config.from_env(data=data)) as store:
         scope = bootstrap.find_scope(store, project, bootstrap.ENVIRONMENTS[0], "command line")
         verbs.set_origins(store, scope, key_id, origins)
 
@@ -78,19 +75,19 @@ def set_origins(config: Config, *, key_id: int, origins: tuple[str, ...], projec
 @keys.command("revoke")
 @click.argument("key_id", type=int)
 @click.option("--project", default="default", show_default=True)
-@click.pass_obj
-def revoke_key(config: Config, *, key_id: int, project: str) -> None:
+@data_option
+def revoke_key(*, data: Path | None, key_id: int, project: str) -> None:
     """Refuse a key from now on."""
-    with opened(config) as store:
+    with opened(Config.from_env(data=data)) as store:
         verbs.revoke(store, bootstrap.find_scope(store, project, bootstrap.ENVIRONMENTS[0], "command line"), key_id)
 
 
 @keys.command("password")
 @click.argument("email")
-@click.pass_obj
-def reset_password(config: Config, *, email: str) -> None:
+@data_option
+def reset_password(*, data: Path | None, email: str) -> None:
     """Give a person a new password and print it, once."""
     password = secrets.token_urlsafe(12)
-    with opened(config) as store:
+    with opened(Config.from_env(data=data)) as store:
         people.set_password(store, email, password)
     click.echo(password)
