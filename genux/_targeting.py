@@ -127,9 +127,13 @@ def _test(op: str, expected: Any, path: str) -> Test:  # noqa: PLR0911 one retur
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Equality of JSON values: Python's own, except that booleans are no numbers."""
+    """Equality of JSON values: Python's own, except that booleans are no numbers, however deep inside."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(_same, left, right))
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(_same(value, right[name]) for name, value in left.items())
     return bool(left == right)
 
 
