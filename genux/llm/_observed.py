@@ -6,6 +6,7 @@ from typing import Any
 
 from genux.llm._facts import content_began, fields_of, images_in
 from genux.llm._recorder import Recorder
+from genux.llm._reported import name_of
 
 __all__ = ["Observed"]
 
@@ -69,10 +70,10 @@ class Observed:
             self.answer = fields
         model = fields.get("model")
         if isinstance(model, str) and model:
-            self.served_model = model
+            self.served_model = name_of(model)
         tier = fields.get("service_tier")
         if isinstance(tier, str):
-            self.service_tier = tier
+            self.service_tier = name_of(tier)
         usage = fields.get("usage")
         if usage is not None:
             self.usage = usage
@@ -80,7 +81,7 @@ class Observed:
             self.images = images_in(fields) or self.images
         if (self.operation == "responses" and fields.get("status") == "failed") or fields.get("type") == "error":
             code = fields_of(fields.get("error")).get("code") or fields.get("code")
-            self.error_type = code if isinstance(code, str) and code else "response_failed"
+            self.error_type = name_of(code) if isinstance(code, str) and code else "response_failed"
 
     def event(self, item: Any) -> bool:
         """Takes one stream event; false when it is the usage chunk that only we asked for."""

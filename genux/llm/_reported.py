@@ -1,4 +1,4 @@
-"""What a host reports of a call by hand, made fit for the wire: one bad argument must not cost the whole record."""
+"""What a host or a server says of a call, made fit for the wire: one bad value must not cost the whole record."""
 
 import math
 import operator
@@ -82,6 +82,8 @@ def name_of(value: Any, max_length: int = MAX_TEXT_LENGTH) -> str:
     """A name as the wire can carry it: empty for None, an exception's class, cut, and valid Unicode."""
     if value is None:
         return ""
+    if type(value) is str and len(value) <= max_length and value.isascii():
+        return value
     text = type(value).__name__ if isinstance(value, BaseException) else str(value)
     return text[:max_length].encode(errors="replace").decode()
 
