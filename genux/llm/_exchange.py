@@ -11,6 +11,7 @@ from genux.llm._deferred import account
 from genux.llm._facts import operation_of, provider_of
 from genux.llm._probe import Probe, status_of
 from genux.llm._recorder import Recorder
+from genux.llm._reported import name_of
 from genux.llm._streams import AsyncWatched, Watched, on_close
 from genux.llm._text import answer_of, prompt_of
 
@@ -129,12 +130,12 @@ class Exchange(Probe):
             meter.recorder,
             operation=operation_of(options.method.lower(), options.url),
             provider=provider,
-            model=model if isinstance(model, str) else "",
+            model=name_of(model) if isinstance(model, str) else "",
         )
         prompt = asked.get("prompt")
         if self.operation == "responses" and isinstance(prompt, Mapping):
-            self.prompt = str(prompt.get("id") or "")
-            self.prompt_version = str(prompt.get("version") or "")
+            self.prompt = name_of(prompt.get("id"))
+            self.prompt_version = name_of(prompt.get("version"))
         if self.context.keep_text is not None and not streaming:
             self.prompt_text = self.guarded("text", prompt_of, asked) or ""
         spoken = asked.get("input")

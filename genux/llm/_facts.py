@@ -75,8 +75,13 @@ def operation_of(method: str, path: str) -> str:
     return f"{bare.lstrip('/').partition('/')[0] or 'root'}.{method}"[:128]
 
 
-def is_unbilled(operation: str) -> bool:
-    """Whether a request of this operation is free by itself, so that its cost is known to be 0."""
+def is_unbilled(operation: str, provider: str = "") -> bool:
+    """Whether a request of this operation is free by itself, so that its cost is known to be 0.
+
+    Moderations are at OpenAI (https://platform.openai.com/docs/guides/moderation: "free to use"); nobody else says so.
+    """
+    if operation == "moderations":
+        return provider == "openai"
     return operation.endswith(_UNBILLED_VERBS) or operation in _UNBILLED_FAMILIES
 
 
@@ -97,6 +102,7 @@ def fields_of(item: Any) -> Mapping[str, Any]:
 
 
 _NOTHING: Mapping[str, Any] = {}
+_MAX_COUNT = 2**53  # the wire's
 _INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
 _OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 
@@ -111,8 +117,8 @@ def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, A
 
 def _whole(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
-        return int(value)  # some servers write counts with a point
-    return value if isinstance(value, int) else None
+        value = int(value)  # some servers write counts with a point
+    return value if isinstance(value, int) and value <= _MAX_COUNT else None
 
 
 def _count(details: Mapping[str, Any], name: str) -> int:

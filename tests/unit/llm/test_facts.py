@@ -127,3 +127,9 @@ def test_the_last_event_of_a_stream_is_known(event, terminal):
 def test_counts_that_a_server_writes_with_a_point_are_counts():
     assert tokens_of({"prompt_tokens": 12.0, "completion_tokens": 3}) == Tokens(input=12, output=3)
     assert tokens_of({"prompt_tokens": 12.5, "completion_tokens": 3}) == Tokens(output=3)
+
+
+def test_counts_that_no_wire_can_carry_are_not_known():
+    usage = {"prompt_tokens": 5, "completion_tokens": 1e30, "prompt_tokens_details": {"cached_tokens": 2**60}}
+    assert tokens_of(usage) == Tokens(input=5)
+    assert tokens_of({"prompt_tokens": 2**60}) is None
