@@ -115,13 +115,16 @@ class Journey(Probe):
         self._trip = route.plan(arms, seconds_of(self._timeout_at(client)), self._serves)
 
     def _serves(self, target: Target) -> bool:
-        home = self._route.home
         if target.client is not None and hasattr(type(target.client), "__aenter__") != self._meter.asynchronous:
             return False
-        if self._parcel.stays and (target.client is not home.client or target.base_url != home.base_url):
+        if self._parcel.stays and not self._is_at_home(target):
             return False
         # Vectors of two models have nothing in common, and a chat model neither paints nor speaks.
         return self.operation in _ANY_MODEL or target.model in ("", self.requested_model) or target.fallback is False
+
+    def _is_at_home(self, target: Target) -> bool:
+        home = self._route.home
+        return target.client is home.client and target.base_url == home.base_url
 
     # The loop
 
@@ -232,9 +235,8 @@ class Journey(Probe):
 
     def _is_foreign(self, ticket: Ticket, error: BaseException) -> bool:
         """Whether a fallback refuses what it was never meant for, such as a parameter that only the first one knows."""
-        target, home = ticket.spot.target, self._route.home
-        at_home = target.client is home.client and target.base_url == home.base_url
-        is_fallback = not at_home or target.model not in self._trip.intended
+        target = ticket.spot.target
+        is_fallback = target.model not in self._trip.intended or not self._is_at_home(target)
         return is_fallback and self._trip.n_attempts > 1 and isinstance(getattr(error, "status_code", None), int)
 
     def _asked_for_key(self, ticket: Ticket, function: Callable[[], Any]) -> Generator[Step, Any, "str | _Failed"]:

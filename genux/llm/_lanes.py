@@ -115,6 +115,8 @@ class Parcel:
             key = keys[place] = (None if keys else options.idempotency_key) or f"genux-{call_id}-{len(keys)}"
         options.idempotency_key = key
         headers = _mapping(options.headers)
+        if not headers:
+            return
         if (target.key is not None or target.client is not None) and any(map(_is_credential, headers)):
             # The caller's own, for the caller's own address.
             options.headers = headers = _without_credentials(headers)

@@ -90,6 +90,7 @@ class Route:
         if len(set(self._names)) < len(self._names):
             raise ConfigError(f"the route `{name}` has two targets of one name")
         self._position = {spot: position for position, spot in enumerate(self._spots)}
+        self._has_weights = any(target.weight for target in targets)
         self.has_arms = any(target.arms for target in targets)
         self.after_fork()
         tell_of_forks(self)
@@ -143,7 +144,7 @@ class Route:
             spots = [spot for spot in spots if serves(spot.target)]
         if not spots:
             raise UsageError("no_target", f"route `{self.name}` has no target for this request, which goes without")
-        lineup, n_first = in_order(spots)
+        lineup, n_first = in_order(spots) if self._has_weights else (spots, 1)
         seconds = self.total_seconds
         if seconds is None:
             seconds = (1 + _EXTRA_ATTEMPTS) * timeout_seconds
