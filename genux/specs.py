@@ -55,7 +55,8 @@ CALL_FIELDS = (
     "errors",
     "fallbacks",
 )
-"""What a measure may fold of a call; `value` is 1. `score:<name>` is what an evaluator of that name gave it."""
+"""What a measure may fold of a call; `value` is 1, `retrieval_k` counts the chunks handed over, `retrieval_min` to
+`retrieval_max` are of their scores. `score:<name>` is what an evaluator of that name gave it."""
 
 SCORE_PREFIX = "score:"
 
@@ -157,10 +158,7 @@ class Measure(_Strict, frozen=True, kw_only=True, omit_defaults=True):
 
     `source`: `event` takes events called `event`; `call` takes the unit's LLM calls.
     `aggregate`: `any` is 0 or 1; `count` counts; `sum`, `mean`, `max` fold `field`, which for events is `value`
-    or the name of a numeric property, and for calls is one of `cost_usd`, `latency_seconds`, `ttft_seconds`,
-    `input_tokens`, `output_tokens`, `cached_tokens`, `images`, `audio_seconds`, `characters`, `retrieval_k` (chunks
-    handed over), `retrieval_used`, `retrieval_min`, `retrieval_mean`, `retrieval_max` (of their scores), `errors`,
-    `fallbacks`, or `score:` and the name of an evaluator.
+    or the name of a numeric property, and for calls is one of `CALL_FIELDS`, or `score:` and the name of an evaluator.
     `after_seconds`: what happened earlier than this after the first exposure does not count; with `any` and a window
     it asks who came back on a later day.
     """
