@@ -2,8 +2,8 @@
 
 One lock guards all that changes; nothing waits while it is held. A slot is given back from anywhere, also by the
 garbage collector in the middle of our own bookkeeping, so that path takes no lock: it leaves the ticket in a deque,
-and whoever holds the lock next clears the deque. Targets, waits and slots change together under that lock, so they stand
-in one file; the choice of a target (`_trip`) and what a failure does (`_setbacks`) stand by themselves.
+and whoever holds the lock next clears the deque. Targets, waits and slots change together under that lock, so they
+stand in one file; the choice of a target (`_trip`) and what a failure does (`_setbacks`) stand by themselves.
 """
 
 import math
