@@ -25,26 +25,33 @@ def decorated(function: Callable[P, R], begin: "Callable[[], ManualCall]") -> Ca
         begin: makes the call to be measured.
     """
     if inspect.isasyncgenfunction(function):
-        measured: Any = _async_generator(function, begin)
+        measured = _async_generator(function, begin)
     elif inspect.isgeneratorfunction(function):
         measured = _generator(function, begin)
     elif inspect.iscoroutinefunction(function):
-
-        async def measured(*args: P.args, **kwargs: P.kwargs) -> Any:
-            async with begin():
-                return await function(*args, **kwargs)
+        measured = _coroutine(function, begin)
     else:
-
-        def measured(*args: P.args, **kwargs: P.kwargs) -> R:
-            with begin():
-                return function(*args, **kwargs)
-
+        measured = _function(function, begin)
     return cast("Callable[P, R]", functools.wraps(function)(measured))
 
 
-def _generator(
-    function: Callable[..., Any], begin: "Callable[[], ManualCall]"
-) -> Callable[..., Generator[Any, Any, Any]]:
+def _function(function: Callable[..., Any], begin: "Callable[[], ManualCall]") -> Callable[..., Any]:
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        with begin():
+            return function(*args, **kwargs)
+
+    return measured
+
+
+def _coroutine(function: Callable[..., Any], begin: "Callable[[], ManualCall]") -> Callable[..., Any]:
+    async def measured(*args: Any, **kwargs: Any) -> Any:
+        async with begin():
+            return await function(*args, **kwargs)
+
+    return measured
+
+
+def _generator(function: Callable[..., Any], begin: "Callable[[], ManualCall]") -> Callable[..., Any]:
     def measured(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         with begin() as call:
             inner = function(*args, **kwargs)
@@ -68,9 +75,7 @@ def _generator(
     return measured
 
 
-def _async_generator(
-    function: Callable[..., Any], begin: "Callable[[], ManualCall]"
-) -> Callable[..., AsyncGenerator[Any, Any]]:
+def _async_generator(function: Callable[..., Any], begin: "Callable[[], ManualCall]") -> Callable[..., Any]:
     async def measured(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         async with begin() as call:
             inner = function(*args, **kwargs)
