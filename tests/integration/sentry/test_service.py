@@ -20,7 +20,7 @@ sentry_sdk.flush()
 WORKER = """
 from genux_server.cli import main
 from genux_server.lake import Lake
-def fail(*args):
+def fail(*_args, **_options):
     raise OSError("the disk is gone")
 Lake.append = fail
 main()
