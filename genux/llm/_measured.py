@@ -4,6 +4,7 @@ Every HTTP resource of openai ends in the client's `request`, looked up at call 
 do not pass through it; they are not measured, and that is said.
 """
 
+import copyreg
 import functools
 import sys
 import types
@@ -213,6 +214,9 @@ def _without_us(base: type, measured: type, reduced: Any) -> Any:
     if not isinstance(reduced, tuple):
         return reduced
     function, arguments, *rest = reduced
+    if function is copyreg.__newobj__:  # type: ignore[attr-defined] # pyright: ignore[reportUnknownMemberType] - typeshed has it not
+        # A pickle insists that this one makes an object of the class that it is asked to write.
+        function = base.__new__
     if rest and isinstance(rest[0], dict):
         rest[0] = {name: value for name, value in rest[0].items() if name != METER}
     return (function, tuple(base if argument is measured else argument for argument in arguments), *rest)

@@ -58,7 +58,7 @@ def price(call: Call, table: PriceTable | None = None) -> Call:
         A copy with `cost_usd`, `cost_reason` and `price_version`, and with priced attempts.
     """
     attempts = [_priced_attempt(attempt, call, table) for attempt in call.attempts]
-    if is_unbilled(call.operation):
+    if is_unbilled(call.operation, call.provider):
         quote = Quote(Decimal(0), "not_billed")
     elif call.tokens is None and any(attempt.tokens is not None for attempt in attempts) and not _answered(call):
         quote = _sum(attempts)
