@@ -17,7 +17,7 @@ def run(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
     def invoke(*args, **options):
-        result = CliRunner().invoke(cli, [args[0], "--data", str(tmp_path), *args[1:]], **options)
+        result = CliRunner().invoke(cli, [*args, "--data", str(tmp_path)], **options)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
