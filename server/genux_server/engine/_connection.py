@@ -10,14 +10,21 @@ import ibis.expr.types as ir
 
 __all__ = ["count_of", "duckdb_connection", "stored"]
 
+_HALF_OF_THE_MEMORY = "50%"
+"""Of the machine's, or the container's. DuckDB would take four fifths, and the service runs beside it."""
+
 _numbers = count()
 
 
 @contextmanager
-def duckdb_connection() -> Generator[ibis.BaseBackend]:
-    """A DuckDB of its own, in memory, with UTC as its time zone; what does not fit spills to a temporary folder."""
+def duckdb_connection(memory_limit: str = _HALF_OF_THE_MEMORY) -> Generator[ibis.BaseBackend]:
+    """A DuckDB of its own, with UTC as its time zone; what does not fit in memory spills to a temporary folder.
+
+    Args:
+        memory_limit: what it may hold in memory, as DuckDB writes it: `2GB`, or a share of what the machine has.
+    """
     with TemporaryDirectory(prefix="genux-") as folder:
-        connection = ibis.duckdb.connect(temp_directory=folder)
+        connection = ibis.duckdb.connect(temp_directory=folder, memory_limit=memory_limit)
         try:
             yield connection
         finally:
