@@ -248,3 +248,12 @@ def test_a_request_that_is_no_generation_costs_nothing(scripted, recorder):
     wrap(client_of(scripted), recorder).models.list()
     call = price(recorder.only())
     assert (call.operation, call.cost_usd, call.cost_reason) == ("models.get", "0", "not_billed")
+
+
+def test_a_stream_that_ends_before_its_last_event_says_so(scripted, recorder):
+    choice = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}
+    begun = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5-mini", "choices": [choice]}
+    scripted.answers["/chat/completions"] = lambda request: [begun, begun]
+    client = wrap(client_of(scripted), recorder, stream_usage=True)
+    assert len(list(client.chat.completions.create(**ASKED, stream=True))) == 2
+    assert (recorder.only().status, recorder.only().usage_reason) == ("ok", "ended_early")
