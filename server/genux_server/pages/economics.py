@@ -168,7 +168,7 @@ def _reliability_rows(arms: list[ArmReport]) -> list[Row]:
         Row(
             gettext("Fallbacks"),
             [_rate(a, a.fallback_rate) for a in arms],
-            gettext("answered by another key or model than asked"),
+            gettext("answered by another model or provider than meant"),
         ),
     ]
 
