@@ -147,9 +147,9 @@ class Exchange(Probe):
         self._asked_in_vain = False
         self._open = False
         self._ended_at = 0.0
-        self._plain_options = options
+        self._plain_options: Any = options
         self._parser = options.post_parser
-        self.options = _copied(options, {"post_parser": self})
+        self.options: Any = _copied(options, {"post_parser": self})
         if streaming and self.operation in _STREAM_USAGE_OPERATIONS:
             self._ask_for_usage(asked, body, options.headers)
 
