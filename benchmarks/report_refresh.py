@@ -70,7 +70,7 @@ def by_engine(files: LakeFiles) -> Facts:
     )
 
 
-def by_hand(files: LakeFiles, *, everything: bool) -> dict[str, list[tuple]]:
+def by_hand(files: LakeFiles, *, everything: bool) -> dict[str, list[tuple[Any, ...]]]:
     names = {"purchase", "answer_accepted", *(SURFACE_EVENTS if everything else ())}
     columns = (*_CALL_COLUMNS, "cost_usd") if everything else ("cost_usd",)
     asked = {
@@ -92,7 +92,7 @@ def by_hand(files: LakeFiles, *, everything: bool) -> dict[str, list[tuple]]:
         return {"moments": connection.execute(MOMENTS).fetchall(), **rest}
 
 
-def same_figures(facts: Facts, hand: dict[str, list[tuple]]) -> None:
+def same_figures(facts: Facts, hand: dict[str, list[tuple[Any, ...]]]) -> None:
     """Refuse to compare the times of things that found different numbers, or none."""
     cells = {(c.metric, c.variant, c.day): c for c in facts.cells if c.moments.n}
     assert len(cells) == 2 * len(hand["moments"]) > 0
@@ -109,7 +109,7 @@ def same_figures(facts: Facts, hand: dict[str, list[tuple]]) -> None:
         )
 
 
-def same_rest(facts: Facts, hand: dict[str, list[tuple]]) -> None:
+def same_rest(facts: Facts, hand: dict[str, list[tuple[Any, ...]]]) -> None:
     assert hand["copies"] == [(facts.duplicate_events,)]
     left_out = (facts.other_kind_exposures, facts.forced_exposures, facts.unknown_variant_exposures)
     assert hand["left out"] == [left_out]
@@ -185,7 +185,7 @@ def _peak_gb(work: Callable[[LakeFiles], Any], files: LakeFiles) -> float:
 def measure(n_events: int, times: int, folder: Path) -> list[dict[str, Any]]:
     """A row for the engine, and one for each question asked by hand."""
     files = make_files(n_events, folder)
-    ways = {
+    ways: dict[str, Callable[[LakeFiles], Any]] = {
         "engine": by_engine,
         "the same question": functools.partial(by_hand, everything=True),
         "moments alone": functools.partial(by_hand, everything=False),
