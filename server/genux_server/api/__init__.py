@@ -4,7 +4,7 @@ from flask import Blueprint, Response, g
 from werkzeug.exceptions import HTTPException
 
 from genux.errors import ServiceError
-from genux_server.api import events, experiments, exposition, health, metrics, prices, rules, snapshot, text
+from genux_server.api import events, experiments, exposition, health, metrics, prices, rules, snapshot, text, units
 from genux_server.api.observe import observe
 from genux_server.api.problems import on_http_error, on_service_error, on_storage_error
 from genux_server.store import StorageError
@@ -15,7 +15,7 @@ __all__ = ["create_api", "observe", "on_http_error"]
 def create_api() -> Blueprint:
     """Every address below `/v1`, and those that a load balancer and Prometheus ask."""
     api = Blueprint("api", __name__)
-    for room in (events, snapshot, experiments, rules, metrics, prices, text, health, exposition):
+    for room in (events, snapshot, experiments, rules, metrics, prices, text, units, health, exposition):
         room.register(api)
     api.register_error_handler(ServiceError, on_service_error)
     api.register_error_handler(StorageError, on_storage_error)

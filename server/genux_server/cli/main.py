@@ -19,6 +19,7 @@ _COMMANDS = {
     "restore": "genux_server.cli.backup:restore",
     "serve": "genux_server.cli.serve:serve",
     "stats": "genux_server.cli.stats:stats",
+    "unit": "genux_server.cli.unit:unit",
     "worker": "genux_server.cli.serve:worker",
 }
 

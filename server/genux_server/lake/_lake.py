@@ -10,7 +10,8 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import TableNotFoundError
 
 from genux.errors import GenuxError
-from genux_server.lake._rows import arrow_tables
+from genux_server.lake._rows import IsErased, arrow_tables
+from genux_server.lake._units import ALIAS, FoundUnit, find_unit
 from genux_server.model import TABLES, IngestedBatch, LakeFiles, LakeVersions
 
 __all__ = ["Lake", "StaleChunkError"]
@@ -18,6 +19,10 @@ __all__ = ["Lake", "StaleChunkError"]
 _APP_ID = "genux-inbox"
 _PARTITION_BY = ["received_date"]
 _WRITER = WriterProperties(compression="ZSTD")
+_LOGGED_COLUMNS = "received_at,seq"
+"""Delta's log keeps least and greatest values of these. Of an id it would keep the id, beyond that unit's erasure."""
+
+_DELETED_AT_ONCE = 2_000
 
 
 class StaleChunkError(GenuxError):
@@ -41,10 +46,17 @@ class Lake:
         self._root = str(root).rstrip("/") if self._remote else str(Path(root).absolute())
         self._storage_options = storage_options
 
-    def append(self, chunk: int, batches: Sequence[IngestedBatch]) -> LakeVersions:
+    def append(
+        self, chunk: int, batches: Sequence[IngestedBatch], *, is_erased: IsErased | None = None
+    ) -> LakeVersions:
         """Add a chunk to every table that has rows in it, unless the table has it already.
 
         Chunks come in ascending order, and the same number always with the same batches.
+
+        Args:
+            chunk: its number.
+            batches: in their order.
+            is_erased: tells the events that are left out.
 
         Returns:
             The consistent state after the chunk, to be published in one step.
@@ -54,7 +66,7 @@ class Lake:
             deltalake.exceptions.DeltaError: the storage refused, or another writer committed at the same moment;
                 nothing was doubled, and the chunk can be run again.
         """
-        rows = arrow_tables(chunk, batches)
+        rows = arrow_tables(chunk, batches, is_erased)
         versions = {name: self._append_table(name, chunk, rows.get(name)) for name in TABLES}
         return LakeVersions(chunk=chunk, **versions)
 
@@ -99,6 +111,56 @@ class Lake:
             versions[name] = table.version()
         return LakeVersions(chunk=published.chunk, **versions)
 
+    def find(self, project_id: int, environment_ids: Sequence[int], unit_kind: str, unit_id: str) -> FoundUnit:
+        """Every row of a unit in the newest state; see `genux_server.lake._units`.
+
+        Call it while nothing is appended.
+        """
+        tables = {name: self._open(name) for name in TABLES}
+        files = {name: self._files_of(name, table.version()) for name, table in tables.items() if table is not None}
+        return find_unit(files, project_id, environment_ids, unit_kind, unit_id)
+
+    def delete(self, found: FoundUnit, chunk: int) -> LakeVersions:
+        """Take these rows out of the newest state. Deleting again what is gone changes nothing.
+
+        Rows are named by their `seq`, as Delta's log keeps the condition of every delete.
+
+        Args:
+            found: the rows. Those that lead to others go after them, so that after a crash the rest is found again.
+            chunk: number of the state that this leads to.
+
+        Returns:
+            The state without them, to be published before `vacuum` takes the files of the one before.
+        """
+        aliases = [row for row in found.events if row.columns["name"] == ALIAS]
+        outcomes = [row for row in found.events if row.columns["name"] != ALIAS]
+        for name, rows in (
+            ("events", outcomes),
+            ("exposures", found.exposures),
+            ("calls", found.calls),
+            ("events", aliases),
+        ):
+            table = self._open(name)
+            if table is None:
+                continue
+            for start in range(0, len(rows), _DELETED_AT_ONCE):
+                part = rows[start : start + _DELETED_AT_ONCE]
+                dates = " OR ".join(f"received_date = '{each}'" for each in sorted({row.received_date for row in part}))
+                seqs = ", ".join(str(row.seq) for row in part)
+                table.delete(f"({dates}) AND seq IN ({seqs})", writer_properties=_WRITER)
+        tables = {name: self._open(name) for name in TABLES}
+        return LakeVersions(
+            chunk=chunk, **{name: -1 if table is None else table.version() for name, table in tables.items()}
+        )
+
+    def vacuum(self) -> None:
+        """Delete every file that the newest state does not need: no earlier state can be read any more."""
+        for name in TABLES:
+            table = self._open(name)
+            if table is not None:
+                # `full` takes files of appends that crashed before their commit, too.
+                table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True)
+
     def _append_table(self, name: str, chunk: int, rows: pa.Table | None) -> int:
         table = self._open(name)
         committed = -1 if table is None else _committed_chunk(table)
@@ -114,6 +176,7 @@ class Lake:
                 schema_mode="merge",  # a table from before a column was thought of gets it
                 partition_by=_PARTITION_BY,
                 storage_options=self._storage_options,
+                configuration={"delta.dataSkippingStatsColumns": _LOGGED_COLUMNS} if table is None else None,
                 writer_properties=_WRITER,
                 commit_properties=CommitProperties(
                     app_transactions=[Transaction(_APP_ID, chunk, _milliseconds(dt.datetime.now(dt.UTC)))]

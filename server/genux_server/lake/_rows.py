@@ -19,7 +19,10 @@ from msgspec import Raw
 from genux.wire import Amounts, CallText, Tokens
 from genux_server.model import TABLES, IngestedBatch
 
-__all__ = ["arrow_schema", "arrow_tables"]
+__all__ = ["IsErased", "arrow_schema", "arrow_tables"]
+
+IsErased = Callable[[IngestedBatch, dt.datetime, list[tuple[str, str]]], bool]
+"""Whether an event is dropped: by its batch, when it happened, and kind and id of each unit that it names."""
 
 _ARROW_TYPES = {
     "int64": pa.int64(),
@@ -115,8 +118,10 @@ class _Call(_Common, kw_only=True, tag="call", gc=False):
 
 _decode_events = msgspec.json.Decoder(list[_Exposure | _Track | _Alias | _Call]).decode
 _decode_attempts = msgspec.json.Decoder(list[_Attempt]).decode
+_decode_units = msgspec.json.Decoder(dict[str, str]).decode
 
 _TABLE_OF: Mapping[type, int] = {_Exposure: 0, _Track: 1, _Alias: 1, _Call: 2}
+_IN_NO_TABLE = -1
 _RATE_LIMITED = frozenset({"RateLimitError", "rate_limit", "429"})
 _HTTP_TOO_MANY_REQUESTS = 429
 
@@ -126,12 +131,15 @@ def arrow_schema(table: str) -> pa.Schema:
     return pa.schema([pa.field(name, _ARROW_TYPES[kind]) for name, kind in TABLES[table].items()])
 
 
-def arrow_tables(chunk: int, batches: Sequence[IngestedBatch]) -> dict[str, pa.Table]:
+def arrow_tables(
+    chunk: int, batches: Sequence[IngestedBatch], is_erased: IsErased | None = None
+) -> dict[str, pa.Table]:
     """The rows of a chunk by table; a table without rows is left out.
 
     Args:
         chunk: the chunk's number, which with an event's position in the chunk makes its `seq`.
         batches: the batches of the chunk, in their order.
+        is_erased: tells the events that are left out; the others keep their positions, and so their `seq`.
 
     Raises:
         msgspec.DecodeError: a batch is not the JSON that the service accepted.
@@ -140,6 +148,10 @@ def arrow_tables(chunk: int, batches: Sequence[IngestedBatch]) -> dict[str, pa.T
     events = [event for decoded in per_batch for event in decoded]
     batch_of = np.repeat(np.arange(len(batches)), [len(decoded) for decoded in per_batch])
     table_of = np.fromiter(map(_TABLE_OF.__getitem__, map(type, events)), np.int8, len(events))
+    if is_erased is not None:
+        for position, event in enumerate(events):
+            if is_erased(batches[batch_of[position]], event.at, _units_of(event)):
+                table_of[position] = _IN_NO_TABLE
     tables = {}
     for number, name in enumerate(TABLES):
         positions = np.flatnonzero(table_of == number)
@@ -148,6 +160,16 @@ def arrow_tables(chunk: int, batches: Sequence[IngestedBatch]) -> dict[str, pa.T
             columns["seq"] = pa.array((chunk << _POSITION_BITS) | positions)
             tables[name] = _table(name, [events[i] for i in positions], columns)
     return tables
+
+
+def _units_of(event: Any) -> list[tuple[str, str]]:
+    """Kind and id of every unit that an event names."""
+    units = [(event.unit_kind, event.unit_id)] if event.unit_id else []
+    if type(event) is _Alias:
+        units.append((event.unit_kind, event.known_id))
+    if bytes(event.units) not in _SAYS_NOTHING:
+        units += _decode_units(event.units).items()
+    return units
 
 
 def _batch_columns(batches: Sequence[IngestedBatch], batch_of_row: pa.Array) -> dict[str, pa.Array]:

@@ -21,7 +21,7 @@ from genux_server.store.control import Experiment, StoredReport
 if TYPE_CHECKING:
     from genux_server.lake import Lake
 
-__all__ = ["current", "current_all", "refresh", "refresh_due"]
+__all__ = ["current", "current_all", "refresh", "refresh_due", "wait_for_lake"]
 
 _MATURES_EVERY = dt.timedelta(seconds=60)
 _SETTLES_AFTER = dt.timedelta(days=1)
@@ -71,7 +71,7 @@ def refresh(store: Store, lake: "Lake", scope: Scope, key: str) -> Report:
     Raises:
         ServiceError: `not_found`, or `not_started`.
     """
-    _wait_for_lake(store, scope)
+    wait_for_lake(store, scope)
     with store.reading() as session:
         row = experiments.find_experiment(session, scope.environment_id, key)
         if row is None:
@@ -164,7 +164,8 @@ def _define(store: Store, scope: Scope, row: Experiment) -> _Definition:
     )
 
 
-def _wait_for_lake(store: Store, scope: Scope) -> None:
+def wait_for_lake(store: Store, scope: Scope) -> None:
+    """Wait until the worker has carried what the project had sent into the lake; not at all when none is at work."""
     with store.inbox_reading() as connection:
         last_id = inbox.last_batch_id(connection, scope.project_id)
     deadline = time.monotonic() + _WAIT_FOR_LAKE_SECONDS

@@ -41,6 +41,7 @@ class Telemetry:
 
     Attributes:
         failures: steps of the worker that failed and are tried again, by step.
+        erased: events dropped on the way into the lake, as their unit was erased after they happened.
         calls: the meter of LLM calls, fed by the worker.
     """
 
@@ -78,6 +79,9 @@ class Telemetry:
             "genux_cors_refused", "Requests of pages whose origin no key allows, by stage.", ("stage",), registry=own
         )
         self._chunk_batches = Counter("genux_lake_batches", "Batches carried into the lake.", registry=own)
+        self.erased = Counter(
+            "genux_lake_erased_events", "Events that came after their unit was erased, and were dropped.", registry=own
+        )
         self._chunk_seconds = Histogram(
             "genux_lake_chunk_seconds",
             "Time from claiming a chunk to its publication.",
@@ -99,7 +103,7 @@ class Telemetry:
             self._batches.labels(result)
         for stage in ("preflight", "request"):
             self._foreign.labels(stage)
-        for step in ("step", "report"):
+        for step in ("step", "report", "erase"):
             self.failures.labels(step)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:

@@ -20,9 +20,10 @@ from genux_server.config import Config
 from genux_server.lake import Lake
 from genux_server.model import IngestedBatch
 from genux_server.service import reports
+from genux_server.service.erasure import Forgotten, erase_unit
 from genux_server.service.scope import Scope, utcnow
 from genux_server.service.telemetry import Telemetry
-from genux_server.store import StorageError, Store, experiments, inbox, lease, projects, pruning
+from genux_server.store import StorageError, Store, erasures, experiments, inbox, lease, projects, pruning
 
 __all__ = ["LeaseLostError", "Worker"]
 
@@ -90,6 +91,7 @@ class Worker:
             LeaseLostError: another worker has taken over.
         """
         wrote = self.archive() if self._is_due() else False
+        self.erase()
         if not wrote:
             self.refresh_reports()
             self._purge()
@@ -121,14 +123,40 @@ class Worker:
             )
             for row in rows
         ]
-        versions = self._lake.append(chunk, batches)
+        with self._store.inbox_reading() as connection:
+            erased = erasures.erased_units(connection)
+        forgotten = Forgotten(self._store, erased) if erased else None
+        versions = self._lake.append(chunk, batches, is_erased=forgotten)
         with self._store.inbox_writing() as connection:
             self._hold(connection)
             inbox.publish(connection, versions, utcnow())
         _log.debug("chunk %d is in the lake: %d batches", chunk, len(rows))
+        self._telemetry.erased.inc(forgotten.n_dropped if forgotten else 0)
         self._telemetry.chunk(len(rows), time.perf_counter() - began)
         self._telemetry.calls.count(batches, self._names_of({row.environment_id for row in rows}))
         return True
+
+    def erase(self) -> None:
+        """Do the erasures that were asked for, once all that had arrived before is in the lake.
+
+        Raises:
+            LeaseLostError: another worker is active.
+        """
+        with self._store.inbox_reading() as connection:
+            due = erasures.pending(connection)
+        for row in due:
+            with self._store.inbox_writing() as connection:
+                self._hold(connection)
+                if inbox.has_claimed(connection):  # a chunk half-way into the lake is finished first
+                    return
+            try:
+                erase_unit(self._store, self._lake, row, self._hold)
+            except LeaseLostError:
+                raise
+            except Exception:  # noqa: BLE001  # tried again at the next step; what it did needs not be undone
+                _log.exception("erasure %d failed, and is tried again", row.id)
+                self._telemetry.failures.labels("erase").inc()
+                return
 
     def refresh_reports(self) -> None:
         """Compute the reports that are due: facts or definition moved, or windows closed since."""
@@ -207,6 +235,7 @@ class Worker:
         self._purged_at = now
         with self._store.inbox_writing() as connection:
             inbox.purge_tombstones(connection, utcnow() - TOMBSTONE_AGE)
+            erasures.prune_erased_units(connection, utcnow() - TOMBSTONE_AGE)
             if self._config.keep_rejected_days:
                 pruning.prune_rejected(connection, utcnow() - dt.timedelta(days=self._config.keep_rejected_days))
             waits = inbox.oldest_waiting_at(connection) is not None

@@ -1,6 +1,7 @@
 """Experiments with their epochs, metrics, and the reports that were computed."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -12,6 +13,7 @@ __all__ = [
     "add_experiment",
     "add_metric",
     "add_report",
+    "delete_reports",
     "environment",
     "epochs",
     "find_experiment",
@@ -109,6 +111,16 @@ def list_metrics(session: Session, project_id: int, keys: Collection[str] | None
 def add_report(session: Session, report: StoredReport) -> None:
     """Keep a report; nothing changes it afterwards."""
     session.add(report)
+
+
+def delete_reports(session: Session, project_id: int, text: str) -> int:
+    """Delete a project's reports in whose JSON this text stands; how many."""
+    result: sa.CursorResult[Any] = session.execute(  # type: ignore[assignment]  # a DELETE answers with a cursor
+        sa.delete(StoredReport).where(
+            StoredReport.project_id == project_id, StoredReport.body.contains(text, autoescape=True)
+        )
+    )
+    return result.rowcount
 
 
 def latest_report(session: Session, experiment_id: int, definition_hash: str | None = None) -> StoredReport | None:

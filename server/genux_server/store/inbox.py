@@ -1,6 +1,7 @@
 """The inbox's verbs: keep a batch once, hand its rows to the lake once, remember that it was there."""
 
 import datetime as dt
+from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -15,10 +16,12 @@ __all__ = [
     "add_batch",
     "backlog",
     "claim",
+    "has_claimed",
     "lake_versions",
     "last_batch_id",
     "oldest_waiting_at",
     "publish",
+    "publish_change",
     "purge_tombstones",
     "scope_chunk",
     "unarchived_up_to",
@@ -149,22 +152,45 @@ def claim(connection: sa.Connection, *, max_batches: int, max_bytes: int) -> tup
     return int(number), [ClaimedBatch(**row) for row in rows]
 
 
+def has_claimed(connection: sa.Connection) -> bool:
+    """Whether a chunk was claimed and not published, so that part of it may be in the lake."""
+    claimed = sa.select(InboxBatch.id).where(InboxBatch.archived_at.is_(None), InboxBatch.chunk.is_not(None)).limit(1)
+    return connection.scalar(claimed) is not None
+
+
 def publish(connection: sa.Connection, versions: LakeVersions, now: dt.datetime) -> None:
     """The chunk is in the lake: make its versions the current ones, and its batches tombstones."""
     of_chunk = sa.and_(InboxBatch.chunk == versions.chunk, InboxBatch.archived_at.is_(None))
     scopes = connection.execute(
         sa.select(InboxBatch.project_id, InboxBatch.environment_id).where(of_chunk).distinct()
     ).all()
+    publish_change(connection, versions, [(row[0], row[1]) for row in scopes], now)
+    connection.execute(sa.update(InboxBatch).where(of_chunk).values(body=None, archived_at=now))
+
+
+def publish_change(
+    connection: sa.Connection, versions: LakeVersions, scopes: Sequence[tuple[int, int]], now: dt.datetime
+) -> None:
+    """Make these versions of the lake the current ones.
+
+    Args:
+        connection: to the inbox, writing.
+        versions: the state; its chunk is the number by which the reports of `scopes` tell that they are stale.
+        scopes: project and environment of the facts that changed.
+        now: the moment of publication.
+    """
     if scopes:
         insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(LakeScope)
         connection.execute(
             insert.on_conflict_do_update(
                 index_elements=["project_id", "environment_id"], set_={"chunk": insert.excluded.chunk}
             ),
-            [{"project_id": row[0], "environment_id": row[1], "chunk": versions.chunk} for row in scopes],
+            [
+                {"project_id": project_id, "environment_id": environment_id, "chunk": versions.chunk}
+                for project_id, environment_id in scopes
+            ],
         )
     connection.execute(sa.update(LakeState).values(**msgspec.structs.asdict(versions), updated_at=now))
-    connection.execute(sa.update(InboxBatch).where(of_chunk).values(body=None, archived_at=now))
 
 
 def lake_versions(connection: sa.Connection) -> LakeVersions:

@@ -11,7 +11,17 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from genux_server.store.base import NAMING, BigId, UtcDateTime
 
-__all__ = ["DroppedCount", "InboxBase", "InboxBatch", "LakeScope", "LakeState", "RejectedEvent", "WorkerLease"]
+__all__ = [
+    "DroppedCount",
+    "ErasedUnit",
+    "Erasure",
+    "InboxBase",
+    "InboxBatch",
+    "LakeScope",
+    "LakeState",
+    "RejectedEvent",
+    "WorkerLease",
+]
 
 
 class InboxBase(DeclarativeBase):
@@ -118,3 +128,36 @@ class LakeScope(InboxBase):
     project_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     environment_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     chunk: Mapped[int]
+
+
+class Erasure(InboxBase):
+    """A unit that is to be forgotten, or was: then `unit_id` is empty, and only its keyed hash tells that it was this.
+
+    No `environment_id` means all of the project's. An empty `unit_id` without `done_at` is all but done.
+    `last_batch_id` is the last batch that had arrived when it was asked for; `outcome` is JSON: how much went.
+    """
+
+    __tablename__ = "erasure"
+    __table_args__ = (sa.Index(None, "project_id", "digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int]
+    environment_id: Mapped[int | None]
+    unit_kind: Mapped[str]
+    unit_id: Mapped[str]
+    digest: Mapped[str]
+    actor: Mapped[str]
+    requested_at: Mapped[dt.datetime]
+    last_batch_id: Mapped[int]
+    done_at: Mapped[dt.datetime | None]
+    outcome: Mapped[str]
+
+
+class ErasedUnit(InboxBase):
+    """The keyed hash of an id whose events from before `erased_at` are dropped, should an outbox still bring some."""
+
+    __tablename__ = "erased_unit"
+
+    project_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    erased_at: Mapped[dt.datetime]

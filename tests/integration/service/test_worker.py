@@ -173,9 +173,9 @@ def test_a_worker_that_lost_its_lease_while_writing_does_not_publish(
     server.send(sent)
     original = Lake.append
 
-    def append_and_be_overtaken(self, chunk, batches):
+    def append_and_be_overtaken(self, chunk, batches, **options):
         monkeypatch.setattr(Lake, "append", original)
-        versions = original(self, chunk, batches)
+        versions = original(self, chunk, batches, **options)
         time.sleep(0.4)
         quick.archive()
         return LakeVersions(chunk=versions.chunk, events=99)
@@ -212,11 +212,11 @@ def test_a_failing_lake_stops_nothing_for_good(
     original = Lake.append
     failures = []
 
-    def fail_twice(self, chunk, batches):
+    def fail_twice(self, chunk, batches, **options):
         if len(failures) < 2:
             failures.append(chunk)
             raise OSError("no space left on device")
-        return original(self, chunk, batches)
+        return original(self, chunk, batches, **options)
 
     monkeypatch.setattr(Lake, "append", fail_twice)
     sent = batch([event()])
