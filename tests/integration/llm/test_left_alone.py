@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+import warnings
 
 import openai
 import pytest
@@ -36,8 +37,21 @@ class Reopened(OpenAI):
         self.__init__(**state)
 
 
+opened = []
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    while opened:
+        client = opened.pop()
+        if isinstance(client, OpenAI):
+            client.close()
+
+
 def client_of(scripted, outcome="ok", kind=OpenAI, **options):
-    return kind(base_url=scripted.url(outcome), api_key="k", **options)
+    opened.append(kind(base_url=scripted.url(outcome), api_key="k", **options))
+    return opened[-1]
 
 
 @pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI, AzureOpenAI, AsyncAzureOpenAI, Slotted])
@@ -105,8 +119,10 @@ def test_where_openai_has_changed_inside_the_client_stays_as_it_is_and_that_is_s
 @contextlib.contextmanager
 def found_by_the_collector():
     """What was not freed by itself in the block: the names of such types as hold a request or its answer."""
-    for _ in range(3):
-        gc.collect()  # what earlier tests left may have finalisers, and is gone only after them
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whatever earlier tests left open is not this one's to report
+        for _ in range(3):
+            gc.collect()  # what is left may have finalisers, and is gone only after them
     gc.disable()
     names = []
     try:
