@@ -70,6 +70,18 @@ class Lake:
         versions = {name: self._append_table(name, chunk, rows.get(name)) for name in TABLES}
         return LakeVersions(chunk=chunk, **versions)
 
+    def refusal(self, batch: IngestedBatch) -> str:
+        """Why a batch cannot be turned into rows, whatever the storage says; empty when it can.
+
+        Rows are made of all batches of a chunk before any table is touched, so that a chunk with such a batch is in no
+        table.
+        """
+        try:
+            arrow_tables(0, [batch])
+        except Exception as error:  # noqa: BLE001  # what a decoder or Arrow makes of bytes that should not be here
+            return f"{type(error).__name__}: {error}"
+        return ""
+
     def files(self, versions: LakeVersions) -> LakeFiles:
         """The Parquet files of exactly that state, in a fixed order: paths of a folder, URIs of an object store.
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
+import zstandard
 
 from genux_server.model import IngestedBatch
 from genux_server.service import audit
 from genux_server.service import experiments as verbs
 from genux_server.service.scope import Scope, utcnow
-from genux_server.store import Store, erasures, experiments, inbox, projects
+from genux_server.store import Store, erasures, experiments, inbox, parking, projects
 from genux_server.store.inbox_tables import Erasure
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         ids: how many ids the unit had, over all environments.
         exposures: rows of the lake; so are `events` and `calls`.
         rejected: refused events.
+        parked: batches that were set aside as unreadable, and held such an id or could not be looked into.
         reports: stored reports that named the unit as an outlier. All others of the project are computed anew.
         experiments: those that forced a variant on the unit, and no longer do.
         still_named_in: rules that a person wrote and that name the unit: `ENVIRONMENT` or `ENVIRONMENT/EXPERIMENT`.
@@ -49,6 +51,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     calls: int = 0
     rejected: int = 0
+    parked: int = 0
     reports: int = 0
     experiments: list[str] = msgspec.field(default_factory=list)
     still_named_in: list[str] = msgspec.field(default_factory=list)
@@ -127,6 +130,11 @@ def _erase(store: Store, lake: "Lake", row: sa.Row[tuple[Erasure]], hold: Callab
             row.project_id,
             lambda environment_id, body: names_unit(body, row.unit_kind, found.ids.get(environment_id, [])),
         )
+        parked = parking.delete(
+            connection,
+            row.project_id,
+            lambda environment_id, body: _is_in(body, found.ids.get(environment_id, [])),
+        )
         chunk = inbox.lake_versions(connection).chunk + 1
     unforced = [key for scope in scopes.values() for key in _unforce(store, scope, row.unit_kind, found.ids)]
     versions = lake.delete(found, chunk)
@@ -134,7 +142,7 @@ def _erase(store: Store, lake: "Lake", row: sa.Row[tuple[Erasure]], hold: Callab
         hold(connection)
         inbox.publish_change(connection, versions, [(row.project_id, each) for each in scopes], utcnow())
     lake.vacuum()
-    outcome = _record(store, row, scopes, found, Outcome(rejected=rejected, experiments=unforced))
+    outcome = _record(store, row, scopes, found, Outcome(rejected=rejected, parked=parked, experiments=unforced))
     with store.inbox_writing() as connection:
         hold(connection)
         erasures.forget_id(connection, row.id, msgspec.json.encode(outcome).decode())
@@ -155,6 +163,14 @@ def names_unit(body: bytes, unit_kind: str, ids: Iterable[str]) -> bool:
     if event.get("unit_kind", "user") == unit_kind:
         named.append(event.get("unit_id"))
     return any(isinstance(each, str) and each in wanted for each in named)
+
+
+def _is_in(body: bytes, ids: Iterable[str]) -> bool:
+    try:
+        text = zstandard.ZstdDecompressor().decompress(body)
+    except zstandard.ZstdError:
+        return True
+    return any(msgspec.json.encode(each) in text for each in ids)
 
 
 def _scopes(store: Store, row: sa.Row[tuple[Erasure]]) -> dict[int, Scope]:

@@ -48,6 +48,7 @@ def _families(health: Health) -> Iterator[Metric]:
         ("genux_inbox_batches", "Batches that wait for the lake.", health.waiting_batches),
         ("genux_inbox_bytes", "Compressed bytes that wait for the lake.", health.waiting_bytes),
         ("genux_inbox_oldest_seconds", "Age of the oldest batch that waits, 0 when none does.", health.oldest_seconds),
+        ("genux_inbox_parked_batches", "Batches that cannot be read and were set aside.", health.parked_batches),
         ("genux_lake_chunk", "Number of the last published chunk.", health.lake_chunk),
         ("genux_worker_lease_held", "Whether a worker is at work.", float(health.worker)),
         ("genux_lake_writable", "Whether the lake's folder takes a file.", float(health.lake_writable)),

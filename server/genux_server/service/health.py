@@ -8,7 +8,7 @@ import msgspec
 
 from genux_server.config import Config
 from genux_server.service.scope import utcnow
-from genux_server.store import Store, inbox, lease, projects
+from genux_server.store import Store, inbox, lease, parking, projects
 
 __all__ = ["Health", "check"]
 
@@ -19,7 +19,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """What waits, how far the lake is, and what is wrong.
 
     `status` is `ok`, or `degraded` when events are taken in safely and something behind them is not well; `problems`
-    then says what. `oldest_seconds` is the age of the oldest batch that waits for the lake, 0 when none does.
+    then says what. `oldest_seconds` is the age of the oldest batch that waits for the lake, 0 when none does;
+    `parked_batches` could not be read and were set aside.
     `lake_writable` is what this process sees of a folder; an object store is not tried.
     """
 
@@ -29,6 +30,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     waiting_batches: int
     waiting_bytes: int
     oldest_seconds: float
+    parked_batches: int
     lake_chunk: int
     lake_version: str
     lake_writable: bool
@@ -48,6 +50,7 @@ def check(store: Store, config: Config) -> Health:
         oldest_at = inbox.oldest_waiting_at(connection)
         versions = inbox.lake_versions(connection)
         worker = lease.is_held(connection)
+        parked = parking.count(connection)
     lake_writable = _takes_a_file(config.lake_path)
     # A clock that was set back must not make a batch younger than it is possible to be.
     oldest_seconds = 0.0 if oldest_at is None else max((utcnow() - oldest_at).total_seconds(), 0.0)
@@ -58,6 +61,8 @@ def check(store: Store, config: Config) -> Health:
         problems.append("The lake's folder takes no file: it is full, gone, or not ours to write.")
     if oldest_seconds > _LATE_SECONDS:
         problems.append(f"The oldest batch has waited for {oldest_seconds:.0f} s; the worker's log says why.")
+    if parked:
+        problems.append(f"{parked} batches cannot be read and were set aside; the worker's log says why.")
     return Health(
         status="degraded" if problems else "ok",
         problems=problems,
@@ -65,6 +70,7 @@ def check(store: Store, config: Config) -> Health:
         waiting_batches=backlog.n_batches,
         waiting_bytes=backlog.n_bytes,
         oldest_seconds=oldest_seconds,
+        parked_batches=parked,
         lake_chunk=versions.chunk,
         lake_version=str(versions),
         lake_writable=lake_writable,

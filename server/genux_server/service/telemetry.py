@@ -103,7 +103,7 @@ class Telemetry:
             self._batches.labels(result)
         for stage in ("preflight", "request"):
             self._foreign.labels(stage)
-        for step in ("step", "report", "erase"):
+        for step in ("step", "report", "erase", "batch"):
             self.failures.labels(step)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:

@@ -23,7 +23,7 @@ from genux_server.service import reports
 from genux_server.service.erasure import Forgotten, erase_unit
 from genux_server.service.scope import Scope, utcnow
 from genux_server.service.telemetry import Telemetry
-from genux_server.store import StorageError, Store, erasures, experiments, inbox, lease, projects, pruning
+from genux_server.store import StorageError, Store, erasures, experiments, inbox, lease, parking, projects, pruning
 
 __all__ = ["LeaseLostError", "Worker"]
 
@@ -110,23 +110,16 @@ class Worker:
         if claimed is None:
             return False
         chunk, rows = claimed
-        inflate = zstandard.ZstdDecompressor().decompress
-        batches = [
-            IngestedBatch(
-                project_id=row.project_id,
-                environment_id=row.environment_id,
-                batch_id=row.batch_id,
-                received_at=row.received_at,
-                trust=row.trust,
-                sdk=row.sdk,
-                events=inflate(row.body),
-            )
-            for row in rows
-        ]
-        with self._store.inbox_reading() as connection:
-            erased = erasures.erased_units(connection)
-        forgotten = Forgotten(self._store, erased) if erased else None
-        versions = self._lake.append(chunk, batches, is_erased=forgotten)
+        try:
+            batches = [_inflated(row) for row in rows]
+            with self._store.inbox_reading() as connection:
+                erased = erasures.erased_units(connection)
+            forgotten = Forgotten(self._store, erased) if erased else None
+            versions = self._lake.append(chunk, batches, is_erased=forgotten)
+        except Exception:
+            if self._park(rows):
+                return True  # the rest of the chunk comes next, under the same number
+            raise
         with self._store.inbox_writing() as connection:
             self._hold(connection)
             inbox.publish(connection, versions, utcnow())
@@ -135,6 +128,27 @@ class Worker:
         self._telemetry.chunk(len(rows), time.perf_counter() - began)
         self._telemetry.calls.count(batches, self._names_of({row.environment_id for row in rows}))
         return True
+
+    def _park(self, rows: list[inbox.ClaimedBatch]) -> bool:
+        """Set aside the batches that cannot be turned into rows: they would fail for ever, and hold up all others.
+
+        A lake that takes nothing now (a full disk, a network) parks nothing.
+        """
+        refusals = {row: refusal for row in rows if (refusal := self._refusal(row))}
+        for row, refusal in refusals.items():
+            with self._store.inbox_writing() as connection:
+                self._hold(connection)
+                parking.park(connection, row.id, refusal, utcnow())
+            _log.error("batch %s of project %d is set aside: %s", row.batch_id, row.project_id, refusal)
+            self._telemetry.failures.labels("batch").inc()
+        return bool(refusals)
+
+    def _refusal(self, row: inbox.ClaimedBatch) -> str:
+        try:
+            batch = _inflated(row)
+        except zstandard.ZstdError as error:
+            return f"its body cannot be inflated: {error}"
+        return self._lake.refusal(batch)
 
     def erase(self) -> None:
         """Do the erasures that were asked for, once all that had arrived before is in the lake.
@@ -251,3 +265,15 @@ class Worker:
         with self._store.inbox_writing() as connection:
             self._hold(connection)
             inbox.publish(connection, versions, utcnow())
+
+
+def _inflated(row: inbox.ClaimedBatch) -> IngestedBatch:
+    return IngestedBatch(
+        project_id=row.project_id,
+        environment_id=row.environment_id,
+        batch_id=row.batch_id,
+        received_at=row.received_at,
+        trust=row.trust,
+        sdk=row.sdk,
+        events=zstandard.ZstdDecompressor().decompress(row.body),
+    )

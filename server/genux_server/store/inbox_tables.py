@@ -19,6 +19,7 @@ __all__ = [
     "InboxBatch",
     "LakeScope",
     "LakeState",
+    "ParkedBatch",
     "RejectedEvent",
     "WorkerLease",
 ]
@@ -62,6 +63,24 @@ class InboxBatch(InboxBase):
     body: Mapped[bytes | None] = mapped_column(sa.LargeBinary())
     chunk: Mapped[int | None]
     archived_at: Mapped[dt.datetime | None]
+
+
+class ParkedBatch(InboxBase):
+    """A batch that cannot be turned into rows of the lake, and why. Its `id` is that of its tombstone in the inbox."""
+
+    __tablename__ = "parked_batch"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int]
+    environment_id: Mapped[int]
+    batch_id: Mapped[str]
+    received_at: Mapped[dt.datetime]
+    trust: Mapped[str]
+    sdk: Mapped[str]
+    n_events: Mapped[int]
+    body: Mapped[bytes] = mapped_column(sa.LargeBinary())
+    reason: Mapped[str]
+    parked_at: Mapped[dt.datetime]
 
 
 class RejectedEvent(InboxBase):

@@ -15,7 +15,7 @@ from genux_server.service import experiments, metrics, reports, units
 from genux_server.service.worker import Worker
 from genux_server.store import erasures, inbox
 from genux_server.store.control import AuditEntry, ControlBase, StoredReport
-from genux_server.store.inbox_tables import ErasedUnit, InboxBase, WorkerLease
+from genux_server.store.inbox_tables import ErasedUnit, InboxBase, InboxBatch, WorkerLease
 
 CANARY = "canary-7f3b"
 ANONYMOUS = "anonymous-51c2"
@@ -364,3 +364,20 @@ def test_the_command_erases_beside_a_running_worker_and_without_one(  # noqa: PL
     assert result.exit_code == 0, result.output
     assert json.loads(result.output)["done_at"] is not None
     assert lake_event_ids() == [other["event_id"]]
+
+
+def test_a_batch_that_was_set_aside_goes_when_it_holds_the_unit(server, store, scope, worker, event, batch):
+    from genux_server.store import parking
+
+    for unit_id in (CANARY, "other-1"):
+        sent = batch([event()])
+        server.send(sent)
+        body = zstandard.compress(json.dumps([{"type": "unheard of", "unit_id": unit_id}]).encode())
+        with store.inbox_writing() as connection:
+            of_batch = InboxBatch.batch_id == sent["batch_id"]
+            connection.execute(sa.update(InboxBatch).where(of_batch).values(body=body))
+    asked = units.request_erasure(store, scope, "user", CANARY)
+    work_off(worker)
+    assert units.find_erasure(store, scope, asked.id).outcome.parked == 1
+    with store.inbox_reading() as connection:
+        assert parking.count(connection) == 1

@@ -268,3 +268,59 @@ def test_a_store_opened_anew_sees_what_another_process_wrote(service_config, ser
     with other.inbox_reading() as connection:
         assert inbox.backlog(connection).n_batches == 1
     other.close()
+
+
+def spoil(store, batch_id, body):
+    """The inbox's body of a batch, replaced by one that should never have got there."""
+    with store.inbox_writing() as connection:
+        connection.execute(sa.update(InboxBatch).where(InboxBatch.batch_id == batch_id).values(body=body))
+
+
+@pytest.mark.parametrize("body", [b"no zstd", "not JSON", '[{"type": "unheard of"}]', '[{"type": "event"}]'])
+@pytest.mark.parametrize("crashes", [False, True])
+def test_a_batch_that_no_lake_takes_is_set_aside_and_the_others_go_on(  # noqa: PLR0917  # fixtures, by name
+    body, crashes, server, store, app, service_config, event, batch, lake_event_ids, monkeypatch
+):
+    import zstandard
+
+    from genux_server.service.health import check
+    from genux_server.store import parking
+
+    sent = [batch([event(), event()]) for _ in range(3)]
+    for each in sent:
+        server.send(each)
+    spoil(store, sent[1]["batch_id"], body if isinstance(body, bytes) else zstandard.compress(body.encode()))
+    worker = Worker(store, app.extensions["genux"].lake, service_config)
+    if crashes:
+        with monkeypatch.context() as patch:
+            patch.setattr(parking, "park", after(parking.park))
+            with pytest.raises(CrashError):
+                worker.archive()
+    while worker.archive():
+        pass
+    assert lake_event_ids() == sorted(e["event_id"] for each in (sent[0], sent[2]) for e in each["events"])
+    health = check(store, service_config)
+    assert health.parked_batches == 1
+    assert health.lake_chunk == 1
+    assert any("set aside" in problem for problem in health.problems)
+    assert server.send(sent[1]).json["status"] == "duplicate"
+    server.send(batch([event()]))
+    assert worker.archive() is True
+    assert len(lake_event_ids()) == 5
+
+
+def test_a_lake_that_takes_nothing_now_parks_nothing(
+    server, store, app, service_config, event, batch, lake_event_ids, monkeypatch
+):
+    from genux_server.service.health import check
+
+    server.send(batch([event()]))
+    worker = Worker(store, app.extensions["genux"].lake, service_config)
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "_append_table", lambda *_args: (_ for _ in ()).throw(OSError("no space left")))
+        for _ in range(3):
+            with pytest.raises(OSError, match="no space left"):
+                worker.archive()
+    assert check(store, service_config).parked_batches == 0
+    assert worker.archive() is True
+    assert len(lake_event_ids()) == 1
