@@ -46,9 +46,7 @@ METRICS = [
         cap_quantile=0.9,
     ),
     MetricSpec(key="slowest", kind="mean", numerator=Measure(source="call", field="latency_seconds", aggregate="max")),
-    MetricSpec(
-        key="faithful", kind="mean", numerator=Measure(source="call", field="score:faithful", aggregate="mean")
-    ),
+    MetricSpec(key="faithful", kind="mean", numerator=Measure(source="call", field="score:faithful", aggregate="mean")),
     MetricSpec(
         key="came_back",
         kind="retention",
