@@ -215,6 +215,9 @@ ROUTES = [
     ("GET", "/v1/metrics/accepted", {"server", "admin"}),
     ("GET", "/v1/rejected", {"server", "admin"}),
     ("GET", "/v1/snapshot", {"server", "admin"}),
+    ("POST", "/v1/units/erase", {"admin"}),
+    ("POST", "/v1/units/export", {"admin"}),
+    ("GET", "/v1/units/erasures/1", {"admin"}),
     ("GET", "/v1/whoami", {"server", "browser", "admin"}),
     ("POST", "/v1/events", {"server", "browser", "admin"}),
 ]
@@ -229,7 +232,9 @@ def test_each_address_opens_to_the_kinds_of_key_it_names(app, running, server, b
         assert app.test_client().open(path, method=method).status_code == 401
     known = {re.sub(r"ai-entry|accepted", "<key>", path) for _, path, _ in ROUTES}
     served = {
-        re.sub(r"<any.*>", "pause", rule.rule) for rule in app.url_map.iter_rules() if rule.rule.startswith("/v1/")
+        re.sub(r"<any.*>", "pause", rule.rule).replace("<int:erasure_id>", "1")
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/v1/")
     }
     assert served == known
 
