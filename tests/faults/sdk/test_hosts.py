@@ -132,7 +132,14 @@ time.sleep(0.3)
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_host_ended_by_a_signal_loses_nothing(service, host, number):
-    ended = host(TRACK + "track(0, 900)\nprint('tracked', flush=True)\ntime.sleep(60)", wait=False)
+    source = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell, both would be
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored from the start
+track(0, 900)
+print('tracked', flush=True)
+time.sleep(60)
+"""
+    ended = host(TRACK + source, wait=False)
     assert ended.stdout.readline() == "tracked\n"
     ended.send_signal(number)
     assert ended.wait(30) != 0
