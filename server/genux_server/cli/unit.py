@@ -23,11 +23,8 @@ _project = click.option("--project", default="default", show_default=True)
 
 
 @click.group()
-@data_option
-@click.pass_context
-def unit(ctx: click.Context, *, data: Path | None) -> None:
+def unit() -> None:
     """Everything of one unit, by any of its ids."""
-    ctx.obj = Config.from_env(data=data)
 
 
 @unit.command("export")
@@ -35,9 +32,10 @@ def unit(ctx: click.Context, *, data: Path | None) -> None:
 @_kind
 @_project
 @click.option("--environment", default="dev", show_default=True)
-@click.pass_obj
-def export_unit(config: Config, *, unit_id: str, kind: str, project: str, environment: str) -> None:
+@data_option
+def export_unit(*, data: Path | None, unit_id: str, kind: str, project: str, environment: str) -> None:
     """Print all that is kept of unit ID, a JSON object a line."""
+    config = Config.from_env(data=data)
     with opened(config) as store:
         scope = bootstrap.find_scope(store, project, environment, "command line")
         for row in units.export(store, Lake(config.lake_path), scope, kind, unit_id):
@@ -52,12 +50,13 @@ def export_unit(config: Config, *, unit_id: str, kind: str, project: str, enviro
 @click.confirmation_option(
     prompt="All that is kept of this unit will be gone, and no earlier state can be read. Go on?"
 )
-@click.pass_obj
-def erase_unit(config: Config, *, unit_id: str, kind: str, project: str, environment: str) -> None:
+@data_option
+def erase_unit(*, data: Path | None, unit_id: str, kind: str, project: str, environment: str) -> None:
     """Forget unit ID, and wait until that is done.
 
     A running worker does it; where none runs, this command is the worker for as long as it takes.
     """
+    config = Config.from_env(data=data)
     with opened(config) as store:
         scope = bootstrap.find_scope(store, project, environment or bootstrap.ENVIRONMENTS[0], "command line")
         asked = units.request_erasure(store, scope, kind, unit_id, whole_project=not environment)

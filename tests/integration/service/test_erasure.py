@@ -352,9 +352,9 @@ def test_the_command_erases_beside_a_running_worker_and_without_one(  # noqa: PL
     if beside_a_worker:
         thread.start()
     try:
-        command = ["unit", "--data", str(service_config.data)]
-        exported = CliRunner().invoke(cli, [*command, "export", CANARY])
-        result = CliRunner().invoke(cli, [*command, "erase", CANARY, "--yes"])
+        where = ["--data", str(service_config.data)]
+        exported = CliRunner().invoke(cli, ["unit", "export", CANARY, *where])
+        result = CliRunner().invoke(cli, ["unit", "erase", CANARY, "--yes", *where])
     finally:
         stop.set()
         if beside_a_worker:
