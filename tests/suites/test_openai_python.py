@@ -92,7 +92,8 @@ def suite():
             download = ["download", "-q", "--no-deps", "--no-binary", "openai", f"openai=={VERSION}", "-d", HOME]
             _run([sys.executable, "-m", "pip", *download])
             with tarfile.open(HOME / f"openai-{VERSION}.tar.gz") as archive:
-                archive.extractall(HOME, filter="data")
+                # Debian's Python 3.11.2 has no filters yet; later ones want one named.
+                archive.extractall(HOME, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         if not (HOME / "ready").exists():
             _run([sys.executable, "-m", "venv", "--clear", HOME / "venv"])
             _run([PYTHON, "-m", "pip", "install", "-q", *NEEDS])
